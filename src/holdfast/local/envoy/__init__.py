@@ -1,0 +1,1 @@
+"""The only writer of Envoy's (and nginx's) configuration. Everything here is a value until ``xds.write``."""
