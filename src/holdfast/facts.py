@@ -32,7 +32,9 @@ def _fact(component: str, name: str, table: dict[str, object]) -> Fact:
     key = f"{component}.{name}"
     missing = [field for field in ("value", "unit", "source", "as_of") if table.get(field) in (None, "")]
     if missing:
-        raise HoldfastError(f"fact {key} lacks {', '.join(missing)}", hint=f"add it to components/{component}.toml")
+        raise HoldfastError(
+            f"fact {key} lacks {', '.join(missing)}", hint=f"add it to components/{component}.toml"
+        )
     minimum, maximum = table.get("min"), table.get("max")
     return Fact(
         key=key,
@@ -56,7 +58,9 @@ def get(key: str) -> Fact:
     component, _, name = key.partition(".")
     facts = load(component)
     if name not in facts:
-        raise HoldfastError(f"no fact {key}", hint=f"add [{name}] to components/{component}.toml with source and date")
+        raise HoldfastError(
+            f"no fact {key}", hint=f"add [{name}] to components/{component}.toml with source and date"
+        )
     return facts[name]
 
 

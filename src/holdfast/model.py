@@ -44,7 +44,7 @@ class DeadNode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One dated figure about AWS. ``value`` is in ``unit``; ``source`` owns the figure; ``as_of`` is when it was read."""
+    """One dated figure about AWS: ``value`` in ``unit``, the ``source`` that owns it, ``as_of`` when it was read."""
 
     key: str
     value: Any
@@ -80,7 +80,10 @@ class HealthCheck:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """What a caller tries again. ``connect_attempts`` counts the first try; ``failover_methods`` go to the next origin."""
+    """What a caller tries again.
+
+    ``connect_attempts`` counts the first try; requests with ``failover_methods`` go to the next origin.
+    """
 
     connect_attempts: int = 1
     failover_methods: tuple[str, ...] = ()
@@ -169,7 +172,7 @@ class Behaviour:
 
 @dataclass(frozen=True, slots=True)
 class FailureMode:
-    """One way a block fails. ``scope`` is what is lost with it: ``node``, ``zone``, ``region``, ``global`` or ``deploy``."""
+    """One way a block fails. ``scope``, what is lost with it: ``node``, ``zone``, ``region``, ``global``, ``deploy``."""
 
     name: str
     scope: str
@@ -180,7 +183,7 @@ class FailureMode:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One thing that can fail alone. ``zone`` is an AWS zone name such as ``eu-west-1a``, or ``None`` for a regional block."""
+    """One thing that can fail alone. ``zone`` is a name such as ``eu-west-1a``, ``None`` for a regional block."""
 
     id: str
     zone: str | None

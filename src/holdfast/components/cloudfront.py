@@ -57,7 +57,7 @@ class CloudFrontSettings(Settings):
     keepalive_s: Annotated[int, allowed("cloudfront.origin_keepalive")] = 5
     """Seconds that an idle connection to an origin is kept."""
     origin_failover: bool = True
-    """Repeat a failed GET, HEAD or OPTIONS at the other region's origin (AWS: origin group)."""
+    """Repeat a failed read of a cached behavior at the other region's origin (AWS: origin group)."""
     failover_statuses: tuple[Annotated[int, one_of("cloudfront.failover_status_codes")], ...] = (
         500,
         502,
@@ -77,6 +77,12 @@ class CloudFrontSettings(Settings):
     """Compress answers with gzip or Brotli where the client accepts it."""
     http3: bool = True
     """Offer HTTP/3 to clients."""
+
+    @property
+    def origin_group(self) -> bool:
+        """Whether any behavior has two origins. AWS refuses them on a behavior that allows writes, so only cached
+        ones have; every other path follows DNS when its region is lost."""
+        return self.origin_failover and any(behavior.cache for behavior in self.behaviors)
 
     @model_validator(mode="after")
     def _few_behaviors(self) -> Self:
@@ -110,7 +116,7 @@ class CloudFront(Component[CloudFrontSettings]):
             idle_timeout_s=settings.keepalive_s,
             retry=_retry(settings),
             failover_s=settings.connection_attempts * settings.connection_timeout_s
-            if settings.origin_failover
+            if settings.origin_group
             else None,
             max_header_bytes=int(facts.number("cloudfront.request_bytes")),
             because=_BECAUSE,
@@ -127,7 +133,7 @@ class CloudFront(Component[CloudFrontSettings]):
 
 
 def _retry(settings: CloudFrontSettings) -> Retry:
-    if not settings.origin_failover:
+    if not settings.origin_group:
         return Retry(connect_attempts=settings.connection_attempts)
     methods = tuple(facts.get("cloudfront.failover_methods").value)
     return Retry(settings.connection_attempts, methods, settings.failover_statuses)

@@ -58,6 +58,11 @@ class FaultLog:
         self._faults[fault.id] = fault
         return fault
 
+    @property
+    def watching(self) -> bool:
+        """Some fault has milestones that were not reached yet."""
+        return any(not fault.complete for fault in self._faults.values())
+
     def observe(self, now: float) -> list[tuple[Fault, str]]:
         """Note milestones that are true now; returns the new ones."""
         reached = []

@@ -271,7 +271,9 @@ class Fleet:
         """Replace what the balancer says is unhealthy, and forget what the platform has noticed is gone."""
         for replica in list(self.replicas.values()):
             age_s = now - replica.since
-            if replica.phase is Phase.LOST and (not replica.healthy or age_s >= self._control_s(self.behaviour.notice_s)):
+            if replica.phase is Phase.LOST and (
+                not replica.healthy or age_s >= self._control_s(self.behaviour.notice_s)
+            ):
                 self._note("replaced", replica, f"{replica.node.id} is gone; the platform starts another")
                 self._forget(replica)
             elif replica.phase is Phase.SERVING and not replica.healthy:
@@ -292,7 +294,11 @@ class Fleet:
                 continue
             age_s = now - replica.since
             idle = replica.in_flight == 0 and age_s >= DRAIN_LEAST_S
-            if idle or age_s >= (self.behaviour.drain_s or 0.0) or (replica.deadline and now >= replica.deadline):
+            if (
+                idle
+                or age_s >= (self.behaviour.drain_s or 0.0)
+                or (replica.deadline and now >= replica.deadline)
+            ):
                 stop_s = self.behaviour.stop_s or 0.0
                 if replica.deadline is not None:
                     stop_s = max(0.0, min(stop_s, replica.deadline - now))
@@ -319,7 +325,9 @@ class Fleet:
             self._add(now)
         if not leaving and healthy >= self.desired and not deployment.outcome:
             deployment.outcome = "done"
-            self._pending.append(Note("deployed", self.group.id, f"release {self.release} serves on {healthy} nodes"))
+            self._pending.append(
+                Note("deployed", self.group.id, f"release {self.release} serves on {healthy} nodes")
+            )
 
     def _discard(self, replica: Replica, now: float) -> None:
         """Drop a node of another release that does not serve anyway."""
@@ -360,7 +368,9 @@ class Fleet:
 
     def _add(self, now: float, zone: str | None = None) -> bool:
         """Launch one node of the present release; False while backing off or without a usable zone."""
-        zone = zone or zone_for_new(self._usable_zones(), (r.zone for r in self.active(self._counted_release())))
+        zone = zone or zone_for_new(
+            self._usable_zones(), (r.zone for r in self.active(self._counted_release()))
+        )
         if zone is None or now < self._next_launch_t:
             return False
         self._ordinal += 1
@@ -419,7 +429,9 @@ class Fleet:
         deployment.outcome, deployment.reason = "rolled back", reason
         self.release = deployment.previous
         self._failures, self._next_launch_t = 0, 0.0
-        message = f"release {deployment.release} failed {deployment.failures} times and was rolled back: {reason}"
+        message = (
+            f"release {deployment.release} failed {deployment.failures} times and was rolled back: {reason}"
+        )
         self._pending.append(Note("rolled-back", self.group.id, message))
 
     def _forget(self, replica: Replica) -> None:
@@ -440,4 +452,3 @@ class Fleet:
     @staticmethod
     def _enter(replica: Replica, phase: Phase, now: float) -> None:
         replica.phase, replica.since = phase, now
-

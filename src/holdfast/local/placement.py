@@ -44,7 +44,9 @@ class RollingStep:
     stop: int
 
 
-def rolling_step(policy: DeployPolicy, desired: int, *, old: int, new_healthy: int, new_pending: int) -> RollingStep:
+def rolling_step(
+    policy: DeployPolicy, desired: int, *, old: int, new_healthy: int, new_pending: int
+) -> RollingStep:
     """How many new nodes to start and old ones to stop, given what runs.
 
     ``minimum_healthy_pct`` is rounded up and ``maximum_pct`` down, as ECS does
@@ -56,5 +58,7 @@ def rolling_step(policy: DeployPolicy, desired: int, *, old: int, new_healthy: i
     if ceiling <= desired and floor >= desired:
         floor = desired - 1 if desired > 1 else 0
     stop = max(0, min(old, old + new_healthy - floor))
-    start = max(0, min(desired - new_healthy - new_pending, ceiling - (old - stop) - new_healthy - new_pending))
+    start = max(
+        0, min(desired - new_healthy - new_pending, ceiling - (old - stop) - new_healthy - new_pending)
+    )
     return RollingStep(start, stop)

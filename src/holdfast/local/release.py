@@ -51,7 +51,8 @@ def make(app: App, number: int, into: Path) -> Release:
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise EnvironmentProblem(
-                f"the disk is full: no room for a copy of {app.root} in {into}", hint="free some space and try again"
+                f"the disk is full: no room for a copy of {app.root} in {into}",
+                hint="free some space and try again",
             ) from error
         raise EnvironmentProblem(f"cannot copy {app.root}: {error}") from error
     return Release(number, target)
@@ -80,4 +81,6 @@ class _Budget:
         return left_out
 
     def _excluded(self, name: str, relative: str) -> bool:
-        return any(fnmatch.fnmatch(name, pattern) or fnmatch.fnmatch(relative, pattern) for pattern in self._patterns)
+        return any(
+            fnmatch.fnmatch(name, pattern) or fnmatch.fnmatch(relative, pattern) for pattern in self._patterns
+        )

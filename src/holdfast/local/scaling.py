@@ -108,4 +108,6 @@ class TargetTracker:
 
     def _sentence(self, name: str, window: list[Datapoint], side: str) -> str:
         unit = "% CPU" if name == "cpu_pct" else " requests/s per node"
-        return f"{getattr(window[-1], name):.0f}{unit} is {side} the target of {self._targets()[name]:.0f}{unit}"
+        return (
+            f"{getattr(window[-1], name):.0f}{unit} is {side} the target of {self._targets()[name]:.0f}{unit}"
+        )

@@ -50,14 +50,17 @@ def test_dns_settings_outside_of_what_aws_allows(wrong: dict[str, Any], said: st
 
 
 def test_a_dead_origin_costs_attempts_times_timeout() -> None:
-    behaviour = cloudfront.behaviour(cloudfront.Settings(connection_attempts=2, connection_timeout_s=3))
+    behaviour = cloudfront.behaviour(
+        cloudfront.Settings(connection_attempts=2, connection_timeout_s=3, behaviors=[{"path": "/c"}])
+    )
     assert behaviour.failover_s == 6
     assert behaviour.retry.failover_methods == ("GET", "HEAD", "OPTIONS")
     assert behaviour.retry.failover_statuses == (500, 502, 503, 504)
 
 
 def test_without_origin_failover_nothing_is_repeated_elsewhere() -> None:
-    group = global_group("cloudfront", origin_failover=False)
+    assert global_group("cloudfront").behaviour.failover_s is None, "no cached behavior, so no origin group"
+    group = global_group("cloudfront", origin_failover=False, behaviors=[{"path": "/c"}])
     assert group.behaviour.failover_s is None
     assert group.behaviour.retry.failover_methods == ()
     assert group.behaviour.retry.connect_attempts == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -52,7 +53,9 @@ class Simulation:
         while self.now < end:
             self.now += step
             self._boot()
-            self.fleet.health({node: NodeHealth(self._passes(node)) for node in [*self.listening, *self.died]})
+            self.fleet.health(
+                {node: NodeHealth(self._passes(node)) for node in [*self.listening, *self.died]}
+            )
             for action in self.fleet.tick(self.now):
                 self._do(action)
             self.least_healthy = min(self.least_healthy, self.fleet.healthy_count)
@@ -94,7 +97,9 @@ class Simulation:
         return Counter(r.zone for r in self.fleet.replicas.values() if r.healthy)
 
 
-def simulate(desired: int = 3, *, dead_node: DeadNode = DeadNode.DEREGISTERED, spot: float = 0.0) -> Simulation:
+def simulate(
+    desired: int = 3, *, dead_node: DeadNode = DeadNode.DEREGISTERED, spot: float = 0.0
+) -> Simulation:
     nodes = spread("ecs", desired, ZONES, spot=spot)
     group = Group("ecs.r1", "ecs", Role.WORKERS, "r1", None, behaviour(dead_node), nodes, ZONES)
     simulation = Simulation(Fleet(group, desired, pace=Pace(1.0)))
@@ -242,7 +247,7 @@ def test_launches_that_keep_failing_are_spaced_out() -> None:
     simulation.kill("r1a/ecs-1")
     simulation.run(600)
     times = [t for t, _ in simulation.launches[3:]]
-    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(times)]
     assert gaps == sorted(gaps)
     assert gaps[-1] > gaps[0] + 10
 
@@ -263,7 +268,10 @@ def test_speed_shortens_the_launch_and_nothing_else() -> None:
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(
-        st.tuples(st.sampled_from(["kill", "hang", "lose", "restore", "deploy", "bad", "scale", "wait"]), st.integers(0, 9)),
+        st.tuples(
+            st.sampled_from(["kill", "hang", "lose", "restore", "deploy", "bad", "scale", "wait"]),
+            st.integers(0, 9),
+        ),
         max_size=14,
     ),
     st.sampled_from(list(DeadNode)),

@@ -62,7 +62,9 @@ def test_the_first_step(policy: DeployPolicy, desired: int, start: int, stop: in
     maximum=st.integers(100, 200),
     ready=st.lists(st.integers(0, 5), min_size=1, max_size=10),
 )
-def test_every_policy_finishes_within_its_bounds(desired: int, minimum: int, maximum: int, ready: list[int]) -> None:
+def test_every_policy_finishes_within_its_bounds(
+    desired: int, minimum: int, maximum: int, ready: list[int]
+) -> None:
     policy = DeployPolicy(minimum_healthy_pct=minimum, maximum_pct=maximum)
     floor = -(-desired * minimum // 100)
     ceiling = max(desired * maximum // 100, desired)

@@ -38,7 +38,9 @@ def test_a_number_is_made_anew(tmp_path: Path) -> None:
     assert [p.name for p in (made.folder / "pkg").iterdir()] == ["other.py"]
 
 
-def test_a_folder_of_data_is_refused_with_the_key_to_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_of_data_is_refused_with_the_key_to_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(release, "LIMIT_BYTES", 10)
     with pytest.raises(EnvironmentProblem) as caught:
         release.make(project(tmp_path / "src"), 1, tmp_path / "releases")

@@ -46,11 +46,7 @@ def test_between_ninety_percent_and_the_target_nothing_moves() -> None:
 
 def test_cooldown_separates_two_steps() -> None:
     tracker = TargetTracker(POLICY)
-    steps = [
-        minute
-        for minute in range(1, 12)
-        if tracker.observe(minute * 60.0, Datapoint(90.0, 0.0), 4)
-    ]
+    steps = [minute for minute in range(1, 12) if tracker.observe(minute * 60.0, Datapoint(90.0, 0.0), 4)]
     assert steps == [3, 8], "300 s of cool-down after the step in minute 3"
 
 

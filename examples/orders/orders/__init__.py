@@ -1,0 +1,1 @@
+"""The orders service: a small API to rehearse failures with."""

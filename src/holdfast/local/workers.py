@@ -1,0 +1,82 @@
+"""How one replica of the user's program is started: its command line, its environment, its address."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from holdfast.components import component
+from holdfast.local.release import Release
+from holdfast.model import App, Group, Node, ProcessSpec, ReadyProbe
+
+NOT_INHERITED = ("AWS_", "HOLDFAST_", "COVERAGE_", "COV_CORE_")
+"""A rehearsal must not reach a real account by accident, so the shell's AWS settings stay outside."""
+
+START_TIMEOUT_S = 60.0
+"""A program that does not listen by then has failed to start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a replica runs and from what."""
+
+    group: Group
+    node: Node
+    host: str
+    port: int
+    release: Release
+
+
+def listens_on(app: App, zone_host: str) -> str:
+    """The address a replica of ``app`` is reached on.
+
+    An import string is served on the zone's own address. A command is told an address only if it asks for
+    ``{host}``; otherwise it most likely listens on 127.0.0.1 or on every address, and both answer there.
+    """
+    asks_for_host = app.command is None or any("{host}" in part for part in app.command)
+    return zone_host if asks_for_host else "127.0.0.1"
+
+
+def spec(app: App, placement: Placement, logs: Path) -> ProcessSpec:
+    """The process of one replica. It is not restarted in place: the fleet replaces it, as the platform would."""
+    behaviour = placement.group.behaviour
+    return ProcessSpec(
+        name=placement.node.id,
+        argv=_argv(app, placement),
+        env=environment(app, placement),
+        cwd=str(placement.release.folder),
+        log=str(logs / f"{placement.node.id.replace('/', '_')}.log"),
+        ready=ReadyProbe(placement.host, placement.port, timeout_s=START_TIMEOUT_S),
+        stop_s=behaviour.stop_s or 0.0,
+        restart=False,
+        node=placement.node.id,
+    )
+
+
+def _argv(app: App, placement: Placement) -> tuple[str, ...]:
+    if app.command is not None:
+        values = {"{port}": str(placement.port), "{host}": placement.host}
+        return tuple(_fill(part, values) for part in app.command)
+    where = ("--host", placement.host, "--port", str(placement.port))
+    return (sys.executable, "-m", "holdfast.local.serve", "--app", app.target or "", *where)
+
+
+def _fill(part: str, values: Mapping[str, str]) -> str:
+    for placeholder, value in values.items():
+        part = part.replace(placeholder, value)
+    return part
+
+
+def inherited() -> dict[str, str]:
+    """The shell's environment, without what must not reach a rehearsal."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(NOT_INHERITED)}
+
+
+def environment(app: App, placement: Placement) -> dict[str, str]:
+    """The whole environment of a replica: the shell's, the platform's identity, the user's own, and ``PORT``."""
+    identity = component(placement.group.component).identity(placement.group, placement.node)
+    fixed = {"PORT": str(placement.port), "HOST": placement.host, "PYTHONUNBUFFERED": "1"}
+    return {**inherited(), **fixed, **identity, **app.env}
