@@ -206,9 +206,9 @@ class Bench:
             raise SystemExit(f"unexpected answers: {result}")
         return Sample(spent / result["requests"] * 1e6, result["rps"])
 
-    def load(self, seconds: float) -> Any:
-        """Load Envoy from a process of its own."""
-        url = f"http://{HOST}:{self.port}/"
+    def load(self, seconds: float, url: str = "") -> Any:
+        """Load ``url`` (by default the proxy) from a process of its own."""
+        url = url or f"http://{HOST}:{self.port}/"
         options = ["--connections", str(CONNECTIONS), "--seconds", str(seconds), "--json"]
         command = [sys.executable, "-m", "bench.loadgen", url, *options]
         root = Path(__file__).parent.parent
@@ -293,6 +293,15 @@ def table_of(results: dict[str, Sample]) -> list[dict[str, Any]]:
     ]
 
 
+def run(rounds: int, seconds: float) -> list[dict[str, Any]]:
+    """The whole table."""
+    cores = sorted(os.sched_getaffinity(0))
+    with tempfile.TemporaryDirectory() as name:
+        bench = Bench(Path(name), free_port(), free_port(), seconds, (cores[-1], cores[0]))
+        with bench.target_server():
+            return table_of(measure(bench, rounds))
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -300,11 +309,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    cores = sorted(os.sched_getaffinity(0))
-    with tempfile.TemporaryDirectory() as name:
-        bench = Bench(Path(name), free_port(), free_port(), args.seconds, (cores[-1], cores[0]))
-        with bench.target_server():
-            rows = table_of(measure(bench, args.rounds))
+    rows = run(args.rounds, args.seconds)
     if args.json:
         print(json.dumps(rows))
         return

@@ -172,7 +172,7 @@ class Behaviour:
 
 @dataclass(frozen=True, slots=True)
 class FailureMode:
-    """One way a block fails. ``scope``, what is lost with it: ``node``, ``zone``, ``region``, ``global``, ``deploy``."""
+    """One way a block fails; ``scope`` is what is lost: ``node``, ``zone``, ``region``, ``global`` or ``deploy``."""
 
     name: str
     scope: str

@@ -23,7 +23,7 @@ class Settings(BaseModel):
     (``[service]``, ``[compute]``) unless the component's own table sets it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, defer_build=True)
 
 
 class Declared(BaseModel):

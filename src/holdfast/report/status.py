@@ -84,12 +84,12 @@ def _title(status: Json) -> Text:
     text = Text(f"{status['name']}  ", style="bold").append(
         status["state"], style=STATE.get(status["state"], "")
     )
-    return text.append(f"  {where}  dns {urls['dns']}", style="dim")
+    return text.append("  ").append(f"{where}  dns {urls['dns']}", style="dim")
 
 
 def _region_rows(view: Table, region: Json, now: float) -> None:
     answers = "in DNS" if region["dns_healthy"] else "out of DNS"
-    state = Text(region["state"], style=STATE.get(region["state"], "")).append(f"  {answers}", style="dim")
+    state = Text(region["state"], style=STATE.get(region["state"], "")).append("  ").append(answers, style="dim")
     counts = f"{region['healthy']}/{region['desired']} healthy"
     total = sum(zone["rps"] for zone in region["zones"])
     view.add_row(Text(region["name"], style="bold"), counts, region["pattern"], state, "", f"{total:.0f}", "")
@@ -104,7 +104,7 @@ def _region_rows(view: Table, region: Json, now: float) -> None:
 def _zone_rows(view: Table, zone: Json, now: float) -> None:
     state = Text(zone["state"], style=STATE.get(zone["state"], ""))
     if not zone["in_dns"]:
-        state.append("  out of DNS", style="dim")
+        state.append("  ").append("out of DNS", style="dim")
     errors = f" ({zone['errors_rps']:.0f} failed)" if zone["errors_rps"] else ""
     view.add_row("", zone["name"], zone["address"], state, "", f"{zone['rps']:.0f}{errors}", "")
     for node in zone["nodes"]:

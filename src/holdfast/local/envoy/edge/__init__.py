@@ -56,6 +56,8 @@ def argv_envoy(edge: Edge) -> tuple[str, ...]:
         "--reject-unknown-dynamic-fields",
         *("--file-flush-interval-msec", "1000"),
         *("--drain-time-s", "5"),
+        # Envoy's default resets busy connections when the drain of an updated listener ends.
+        *("--drain-strategy", "immediate"),
         *("--log-level", "warn"),
     )
 
