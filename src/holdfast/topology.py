@@ -117,7 +117,8 @@ def _edge_links(
         for i, region in enumerate(inside):
             buckets = (group for group in inside[region] if group.role is Role.BUCKET)
             yield from (replace(_link(source, bucket), priority=i) for bucket in buckets)
-            yield replace(_link(source, doors[region]), priority=i, weight=weight[region])
+            order = i if source.behaviour.retry.failover_methods or manifest.regions.routing == "failover" else 0
+            yield replace(_link(source, doors[region]), priority=order, weight=weight[region])
 
 
 def _hops(groups: tuple[Group, ...]) -> Iterator[Link]:

@@ -100,7 +100,7 @@ def test_functions_keep_a_balancer_that_is_their_only_door() -> None:
         ('routing = "weighted"\nweights = { eu-west-1 = 90 }', [0, 0], [90, 0]),
     ],
 )
-def test_dns_chooses_by_policy_and_the_cdn_by_order(
+def test_dns_chooses_by_policy_and_the_cdn_follows_it(
     routing: str, priorities: list[int], weights: list[int]
 ) -> None:
     found = of(f"[regions]\n{routing}\n")
@@ -108,6 +108,12 @@ def test_dns_chooses_by_policy_and_the_cdn_by_order(
     cdn = [found.link("cloudfront", f"apigateway.{region}") for region in found.regions]
     assert [link.priority for link in dns] == priorities
     assert [link.weight for link in dns] == weights
+    assert [link.priority for link in cdn] == priorities
+
+
+def test_a_cdn_with_cached_paths_tries_the_regions_in_order() -> None:
+    found = of('[[cloudfront.behaviors]]\npath = "/api/catalogue/*"\n')
+    cdn = [found.link("cloudfront", f"apigateway.{region}") for region in found.regions]
     assert [link.priority for link in cdn] == [0, 1]
 
 

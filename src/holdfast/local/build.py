@@ -289,8 +289,22 @@ def _crew(built: Built, name: str, balancers: Balancers, wishes: Wishes) -> Work
     plan = built.plan
     group = plan.topology.compute(name)
     fleet = Fleet(group, len(group.nodes), pace=Pace(wishes.speed))
-    setup = CrewSetup(plan.topology.app, built.supervisor, balancers, plan.logs, plan.zone_host, built.emit)
+    setup = CrewSetup(
+        plan.topology.app,
+        built.supervisor,
+        balancers,
+        plan.logs,
+        plan.zone_host,
+        built.emit,
+        idle_s=_idle_s(plan.topology, name),
+    )
     return Crew(fleet, setup, Release(1, built.releases / "1"))
+
+
+def _idle_s(topology: Topology, region: str) -> float | None:
+    """How long the region's load balancer keeps an idle connection; ``None`` without one."""
+    balancers = topology.of_role(Role.BALANCER, region=region)
+    return balancers[0].behaviour.idle_timeout_s if balancers else None
 
 
 def _functions(built: Built, name: str, balancers: Balancers, wishes: Wishes) -> Workforce:

@@ -42,7 +42,7 @@ class Balancer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CrewSetup:
-    """What a crew needs besides its fleet."""
+    """What a crew needs besides its fleet; ``idle_s`` as in :class:`workers.Placement`."""
 
     app: App
     supervisor: Supervisor
@@ -50,6 +50,7 @@ class CrewSetup:
     logs: Path
     zone_host: Mapping[str, str]
     emit: Callable[[Event], None]
+    idle_s: float | None = None
 
 
 class Crew:
@@ -184,8 +185,9 @@ class Crew:
         node_id = launch.node.id
         self.fleet.starting(node_id, time.time())
         host = workers.listens_on(self._setup.app, self._setup.zone_host[launch.node.zone or ""])
+        release = self._releases[launch.release]
         placement = workers.Placement(
-            self.fleet.group, launch.node, host, free_port(host), self._releases[launch.release]
+            self.fleet.group, launch.node, host, free_port(host), release, self._setup.idle_s
         )
         try:
             await self._setup.supervisor.start(workers.spec(self._setup.app, placement, self._setup.logs))

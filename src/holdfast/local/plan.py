@@ -152,6 +152,7 @@ def _edge(topology: Topology, site: Site) -> Edge | None:
         certificate=site.certificate,
         key=site.key,
         folder=str(site.folder / "edge"),
+        websockets=not topology.of_role(Role.GATEWAY),
     )
 
 

@@ -19,15 +19,23 @@ START_TIMEOUT_S = 60.0
 """A program that does not listen by then has failed to start."""
 
 
+KEEP_ALIVE_MARGIN_S = 5.0
+"""A target outlasts its balancer's idle connections by that; else a request meets one that is being closed."""
+
+STOP_MARGIN_S = 1.0
+"""What a program keeps of its stop time to end in good order after its last request."""
+
+
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a replica runs and from what."""
+    """Where a replica runs and from what. ``idle_s``: how long its balancer keeps an idle connection to it."""
 
     group: Group
     node: Node
     host: str
     port: int
     release: Release
+    idle_s: float | None = None
 
 
 def listens_on(app: App, zone_host: str) -> str:
@@ -61,7 +69,20 @@ def _argv(app: App, placement: Placement) -> tuple[str, ...]:
         values = {"{port}": str(placement.port), "{host}": placement.host}
         return tuple(_fill(part, values) for part in app.command)
     where = ("--host", placement.host, "--port", str(placement.port))
-    return (sys.executable, "-m", "holdfast.local.serve", "--app", app.target or "", *where)
+    return (
+        *(sys.executable, "-m", "holdfast.local.serve", "--app", app.target or ""),
+        *where,
+        *_patience(placement),
+    )
+
+
+def _patience(placement: Placement) -> tuple[str, ...]:
+    """How long the server waits: for its requests once it is told to stop, and for a connection's next one."""
+    graceful_s = max(0.0, (placement.group.behaviour.stop_s or 0.0) - STOP_MARGIN_S)
+    stopping = ("--graceful-s", f"{graceful_s:g}")
+    if placement.idle_s is None:
+        return stopping
+    return (*stopping, "--keep-alive-s", f"{placement.idle_s + KEEP_ALIVE_MARGIN_S:g}")
 
 
 def _fill(part: str, values: Mapping[str, str]) -> str:

@@ -9,7 +9,7 @@ from holdfast.local.envoy.xds import Json, extension
 
 FIELDS = {
     "time": "%START_TIME(%s.%3f)%",
-    "requestId": "%REQ(X-REQUEST-ID)%",
+    "requestId": "%RESP(X-AMZN-REQUESTID)%",
     "ip": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%",
     "httpMethod": "%REQ(:METHOD)%",
     "path": "%REQ(:PATH)%",

@@ -4,7 +4,7 @@
 
     client ─► HTTP connection manager ─► [probe] ─► [fault] ─► throttle ─► payload limit ─► router ─► target
                      │                     only on routes that name them
-                     └─ request id, access log, replies in AWS's words
+                     └─ access log, replies in AWS's words
 """
 
 from __future__ import annotations
@@ -73,13 +73,8 @@ def _identity() -> Json:
         "normalize_path": False,
         "merge_slashes": False,
         "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
-        "request_id_extension": {
-            "typed_config": typed(
-                "envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig",
-                pack_trace_reason=False,
-                use_request_id_for_trace_sampling=False,
-            )
-        },
+        # X-Request-Id is the client's and the application's own; neither a stage nor a balancer touches it.
+        "generate_request_id": False,
     }
 
 
@@ -98,7 +93,12 @@ def _protocol(door: Door, rules: Rules) -> Json:
         "default_host_for_http_10": f"{door.host}:{door.port}",
         "ignore_http_11_upgrade": [{"prefix": "TLS/"}],
     }
-    return {"http_protocol_options": http_1, "upgrade_configs": [{"upgrade_type": "websocket"}]}
+    return {
+        "http_protocol_options": http_1,
+        # The edge speaks HTTP/2 to its origin, where a WebSocket is an extended CONNECT (RFC 8441).
+        "http2_protocol_options": {"allow_connect": True},
+        "upgrade_configs": [{"upgrade_type": "websocket"}],
+    }
 
 
 def http_filters(rules: Rules) -> Iterator[Json]:

@@ -45,7 +45,7 @@ def table(rules: Rules, fault: Fault | None = None) -> Json:
         request_headers_to_remove=["x-envoy-external-address"],
     )
     if rules.gateway:
-        request_id = _header("x-amzn-requestid", "%REQ(X-REQUEST-ID)%", "OVERWRITE_IF_EXISTS_OR_ADD")
+        request_id = _header("x-amzn-requestid", "%UNIQUE_ID%", "OVERWRITE_IF_EXISTS_OR_ADD")
         config["response_headers_to_add"] = [request_id]
     return config
 

@@ -144,12 +144,22 @@ def _viewer(edge: Edge, **codec: object) -> Json:
         skip_xff_append=True,
         via=VIA,
         early_header_mutation_extensions=[_viewer_headers()],
-        upgrade_configs=[{"upgrade_type": "websocket"}],
         http_filters=[_off(_fault()), _off(_lua(routes.KEY_FILTER, "lua/key.lua")), _router()],
         access_log=[_log(edge.access_log)],
         **limit,
+        **_upgrades(edge),
         **codec,
     )
+
+
+def _upgrades(edge: Edge) -> Json:
+    """To an API Gateway an upgrade travels as the plain request that the gateway would make of it.
+
+    As an HTTP/2 CONNECT it would be a protocol error there, and end the connection for everybody on it.
+    """
+    if edge.websockets:
+        return {"upgrade_configs": [{"upgrade_type": "websocket"}]}
+    return {"http_protocol_options": {"ignore_http_11_upgrade": [{"safe_regex": {"regex": ".*"}}]}}
 
 
 def _fetch(edge: Edge, table: str) -> Json:

@@ -30,7 +30,7 @@ class Edge:
     ``api_hostname`` is the Route 53 record that API behaviours have as their origin; ``dns`` is the only name
     server that is asked (UDP). ``bucket_dir`` is the client's folder, ``None`` without a client. ``folder`` is
     the working directory of both processes; relative paths are relative to it, which keeps Unix socket paths
-    under the kernel's 108 bytes.
+    under the kernel's 108 bytes. ``websockets``: the origin speaks them, which a REST API does not.
     """
 
     host: str
@@ -47,6 +47,7 @@ class Edge:
     certificate: str
     key: str
     folder: str
+    websockets: bool = True
 
     @property
     def settings(self) -> CloudFrontSettings:

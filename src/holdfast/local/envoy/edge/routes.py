@@ -36,6 +36,8 @@ ERROR_TTL_S = 10
 """Error caching minimum TTL when none is set, as of the guide of 2023-06-15:
 https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/HTTPStatusCodes.html"""
 NOT_CACHED = "%CEL(response.code >= 400 ? 'Error from cloudfront' : 'Miss from cloudfront')%"
+HSTS = "strict-transport-security"
+"""Set on AWS, withheld here: a browser would refuse ``http://`` on every port of localhost from then on."""
 BACKOFF = {"base_interval": "0.025s", "max_interval": "0.05s"}
 """Pause between attempts. AWS names none; this keeps a refused connection cheap."""
 
@@ -53,6 +55,7 @@ def viewer(edge: Edge, state: State) -> Json:
     """The route table of the viewer listeners."""
     return _table("viewer", [*_redirects(edge), *_behaviours(edge, state)]) | {
         "response_headers_to_add": list(_viewer_headers(edge)),
+        "response_headers_to_remove": [HSTS],
         "request_headers_to_remove": ["x-envoy-external-address"],
     }
 
@@ -242,5 +245,7 @@ def _viewer_headers(edge: Edge) -> Iterator[Json]:
     yield errors.overwrite("x-amz-cf-id", "%REQ(X-AMZ-CF-ID)%")
     if edge.settings.http3:
         yield errors.overwrite("alt-svc", f'h3=":{edge.https_port}"; ma=86400')
-    for name, value in (edge.function.response_headers if edge.function else {}).items():
-        yield errors.overwrite(name, value.replace("%", "%%"))
+    wanted = edge.function.response_headers if edge.function else {}
+    for name, value in wanted.items():
+        if name.lower() != HSTS:
+            yield errors.overwrite(name, value.replace("%", "%%"))
