@@ -1,4 +1,4 @@
-"""What can be done to a running system: break it, heal it, and let Auto Scaling look at it."""
+"""What can be done to a running system: break it and heal it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,7 @@ from holdfast.local.envoy.edge.origins import API
 from holdfast.local.expect import Expectation
 from holdfast.local.faults import Fault, FaultLog
 from holdfast.local.region import Region
-from holdfast.local.scaling import Datapoint, TargetTracker
 from holdfast.local.targets import Kind, Target
-from holdfast.local.usage import CpuMeter
 from holdfast.model import Event, Role
 
 Act = Callable[[Target], Awaitable[None]]
@@ -38,8 +36,6 @@ class Acts:
         self._edge_state = State()
         self._edge_admin = Admin(built.plan.edge.admin_socket) if built.plan.edge else None
         self.edge_addresses: tuple[str, ...] = ()
-        self._meter = CpuMeter()
-        self._trackers: dict[str, TargetTracker] = {}
         self._table: dict[tuple[str, Kind], Act] = {
             ("kill", Kind.NODE): self._kill_node,
             ("kill", Kind.ZONE): self._kill_zone,
@@ -261,27 +257,3 @@ class Acts:
     def _out(region: Region, lost: list[str]) -> bool:
         rows = {row["id"]: row for row in region.workforce.status()["nodes"]}
         return not any(node in rows for node in lost)
-
-    # ------------------------------------------------------------------ Auto Scaling
-
-    def autoscale(self, aws_t: float, period_s: float) -> None:
-        """Feed each region's target tracking one datapoint; ``aws_t`` is time as the control plane counts it."""
-        for name, region in self._built.regions.items():
-            policy = region.group.behaviour.scale
-            if policy is None or region.down:
-                continue
-            tracker = self._trackers.setdefault(name, TargetTracker(policy))
-            desired = region.workforce.status()["desired"]
-            if decision := tracker.observe(aws_t, self._datapoint(region, period_s), desired):
-                region.workforce.scale(decision.desired)
-                message = f"{desired} to {decision.desired} replicas: {decision.reason}"
-                self._built.emit(Event(time.time(), "scaled", region.group.id, message))
-
-    def _datapoint(self, region: Region, period_s: float) -> Datapoint:
-        views = [self._built.supervisor.view(node) for node in region.workforce.nodes()]
-        pids = [view.pid for view in views if view.pid]
-        vcpu = max(0.01, float(getattr(region.group.settings, "vcpu", 1.0)))
-        used = sum(self._meter.seconds(pid) for pid in pids)
-        rates = region.balancers.node_rps()
-        count = max(1, len(pids))
-        return Datapoint(100.0 * used / period_s / vcpu / count, sum(rates.values()) / count)

@@ -12,6 +12,7 @@ from holdfast.local.envoy import xds, zone
 from holdfast.local.envoy.admin import Admin, Counters, ProxyGone, TargetState
 from holdfast.local.envoy.zone import Fault, Target, ZoneProxy
 from holdfast.local.fleet import NodeHealth
+from holdfast.local.usage import Served
 
 READ_EVERY_S = 0.4
 """A balancer node's own view is at most that old; one reading costs it about a millisecond."""
@@ -31,6 +32,7 @@ class _Reading:
     counters: Counters
     targets: Mapping[str, TargetState]
     rates: Rates = Rates()
+    passed_on: int = 0
     node_rps: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -111,6 +113,10 @@ class Balancers:
         reading = self._readings.get(name)
         return reading.rates if reading else Rates()
 
+    def served(self) -> Mapping[str, Served]:
+        """How many requests each answering proxy has passed on to targets, by zone."""
+        return {name: Served(reading.t, reading.passed_on) for name, reading in self._readings.items()}
+
     def node_rps(self) -> Mapping[str, float]:
         """Requests per second of each target, over all zones."""
         total: dict[str, float] = {}
@@ -127,8 +133,15 @@ def _compare(before: _Reading, now: _Reading) -> None:
         max(0, now.counters.requests - before.counters.requests) / seconds,
         max(0, now.counters.server_errors_5xx - before.counters.server_errors_5xx) / seconds,
     )
-    now.node_rps = {
-        node: max(0, state.requests_total - before.targets[node].requests_total) / seconds
+    passed_on = {
+        node: max(0, state.requests_total - _requests_before(before, node))
         for node, state in now.targets.items()
-        if node in before.targets
     }
+    now.passed_on = before.passed_on + sum(passed_on.values())
+    now.node_rps = {node: count / seconds for node, count in passed_on.items()}
+
+
+def _requests_before(before: _Reading, node: str) -> int:
+    """A target that was registered since has served nothing before."""
+    state = before.targets.get(node)
+    return state.requests_total if state else 0

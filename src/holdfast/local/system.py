@@ -23,6 +23,7 @@ from holdfast.local import control, targets
 from holdfast.local import plan as plans
 from holdfast.local.acts import Acts
 from holdfast.local.ask import ask
+from holdfast.local.autoscaler import Autoscaler
 from holdfast.local.build import Built, build
 from holdfast.local.events import EventLog
 from holdfast.local.faults import FaultLog
@@ -58,6 +59,7 @@ class System:
         self.options = options
         self.faults = FaultLog()
         self.acts = Acts(built, self.faults, options.speed)
+        self.autoscaler = Autoscaler(built)
         self.snapshot = Snapshot(built, options.speed)
         self.ready_s = 0.0
         self.stopping = asyncio.Event()
@@ -172,7 +174,8 @@ class System:
     async def _observe(self) -> None:
         """Note milestones of faults, and once a period let Auto Scaling look at the metrics."""
         period_s = SCALE_EVERY_S / self.options.speed
-        next_scaling = time.monotonic() + period_s
+        began = time.monotonic()
+        due = began + period_s
         while True:
             await asyncio.sleep(OBSERVE_EVERY_S)
             for fault, milestone in self.faults.observe(time.time()):
@@ -182,9 +185,9 @@ class System:
             self.acts.follow_dns()
             if self.faults.watching:
                 await self.acts.look_at_edge()
-            if time.monotonic() >= next_scaling:
-                next_scaling += period_s
-                self.acts.autoscale(time.time() * self.options.speed, period_s)
+            if (now := time.monotonic()) >= due:
+                due = max(due + period_s, now)  # a machine that slept owes no datapoints
+                self.autoscaler.observe((now - began) * self.options.speed)
 
     # ------------------------------------------------------------------ the handle
 
