@@ -96,7 +96,9 @@ def block_sections(block: Component[Any]) -> Iterator[str]:
 def patterns() -> str:
     """What each ``compute.pattern`` runs on."""
     rows = [f"| `{name}` | `[{p.component}]` | {p.launch or ''} |" for name, p in PLATFORMS.items()]
-    return "\n".join(["## Patterns\n", "| `compute.pattern` | table of its block | `launch` |", "|---|---|---|", *rows, ""])
+    return "\n".join(
+        ["## Patterns\n", "| `compute.pattern` | table of its block | `launch` |", "|---|---|---|", *rows, ""]
+    )
 
 
 def sentence(model: type[BaseModel]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import sys
@@ -15,7 +16,7 @@ from holdfast.report.status import render
 
 def main() -> None:
     """Command line."""
-    console = Console(record=True, width=92, file=Path("/dev/null").open("w"), force_terminal=True)
+    console = Console(record=True, width=92, file=io.StringIO(), force_terminal=True)
     render(json.load(sys.stdin), console)
     svg = console.export_svg(title="holdfast status", theme=MONOKAI)
     # rich names fonts on a content network; a picture in a README must not fetch anything

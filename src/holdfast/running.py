@@ -18,7 +18,7 @@ from typing import Any
 import click
 
 from holdfast import manifest, topology
-from holdfast.errors import EnvironmentProblem, HoldfastError, InputError
+from holdfast.errors import EnvironmentProblem, HoldfastError, InputError, Problem
 from holdfast.local import rundir
 from holdfast.local.client import Client
 from holdfast.model import Topology
@@ -414,7 +414,7 @@ def _matching(folder: Path, name: str | None) -> list[Path]:
     wanted = [path for path in paths if name is None or path.stem.endswith(name.replace("/", "_"))]
     if not wanted:
         known = ", ".join(path.stem for path in paths) or "none yet"
-        raise EnvironmentProblem(f"no log of {name}", hint=f"there are: {known}")
+        raise InputError((Problem(f"no log of {name}"),), hint=f"there are: {known}")
     return wanted
 
 

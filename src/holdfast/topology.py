@@ -117,7 +117,9 @@ def _edge_links(
         for i, region in enumerate(inside):
             buckets = (group for group in inside[region] if group.role is Role.BUCKET)
             yield from (replace(_link(source, bucket), priority=i) for bucket in buckets)
-            order = i if source.behaviour.retry.failover_methods or manifest.regions.routing == "failover" else 0
+            order = (
+                i if source.behaviour.retry.failover_methods or manifest.regions.routing == "failover" else 0
+            )
             yield replace(_link(source, doors[region]), priority=order, weight=weight[region])
 
 
@@ -174,6 +176,9 @@ def _notes(manifest: Manifest, groups: tuple[Group, ...], links: tuple[Link, ...
             f"compute.replicas.min = {manifest.compute.replicas.min} leaves a zone without a replica"
             f" (regions.zones = {manifest.regions.zones})"
         )
+    if manifest.regions.routing == "failover" and len(manifest.regions.names) > 2:
+        spare = ", ".join(manifest.regions.names[2:])
+        yield f"failover routing has one primary and one secondary record: DNS never answers with {spare}"
     if manifest.regions.domain is None:
         yield f"no regions.domain: on this machine the name is {manifests.domain(manifest)}"
 

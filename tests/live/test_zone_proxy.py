@@ -108,16 +108,21 @@ async def test_too_many_header_bytes_are_refused() -> None:
 
 
 @scenario
-async def test_the_request_id_reaches_the_client_and_the_application() -> None:
+async def test_every_answer_has_a_request_id_of_the_gateways_own() -> None:
     """https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-mapping-template-reference.html"""
     app = App("a")
     async with running(Shape(gateway=throttled(rate=0.01, burst=1)), app) as rig:
         got = await rig.get(headers={"x-request-id": "chosen-by-the-client"})
         assert len(got.headers["x-amzn-requestid"]) == 36
-        assert app.seen[0].header("x-request-id") == got.headers["x-amzn-requestid"]
-        assert len((await rig.get()).headers["x-amzn-requestid"]) == 36, (
-            "also when the gateway itself answers"
-        )
+        assert app.seen[0].header("x-request-id") == "chosen-by-the-client", "which is none of the gateway's"
+        refused = await rig.get()
+        assert refused.status == 429
+        assert len(refused.headers["x-amzn-requestid"]) == 36, "also when the gateway itself answers"
+
+        log = rig.folder / "access.log"
+        await eventually(lambda: _true(log.exists() and log.read_text().count("\n") == 2))
+        logged = [json.loads(line)["requestId"] for line in log.read_text().splitlines()]
+        assert logged == [one.headers["x-amzn-requestid"] for one in (got, refused)]
 
 
 @scenario

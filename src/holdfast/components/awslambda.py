@@ -74,7 +74,7 @@ class AwsLambda(Component[AwsLambdaSettings]):
         return one_per_zone(self.name, zones)
 
     def behaviour(self, settings: AwsLambdaSettings) -> Behaviour:
-        """Load beyond the ready environments pays a cold start; load beyond the concurrency gets 429."""
+        """Load beyond the ready environments pays a cold start; load beyond the concurrency is refused."""
         return Behaviour(
             request_timeout_s=settings.timeout_s,
             idle_timeout_s=settings.idle_s,
@@ -121,7 +121,7 @@ def _capacity(group: Group) -> tuple[FailureMode, ...]:
         FailureMode(
             "throttled",
             "region",
-            "invocations above the concurrency are refused with 429",
+            "invocations above the concurrency are refused (429 by Lambda, which API Gateway answers with 500)",
             f"{limit} requests in progress, or {limit * per_env:g} requests/s",
             "clients wait and try again; raise the reserved concurrency or the account's quota",
         ),

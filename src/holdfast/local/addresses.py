@@ -2,9 +2,11 @@
 
 ::
 
-    127.<octet>.0.2            edge              127.<octet>.<region>.<zone>   a zone's load balancer node
-    127.<octet>.0.53           name server       127.<octet>.<region>.100      a region's managed services
-    127.<octet>.0.3            console
+    127.<octet>.<region>.<zone>   a zone's load balancer node
+    127.<octet>.<region>.100      a region's managed services
+    127.<octet>.0.2, .3, .53      kept for the edge, the console and the name server
+
+A person's browser and resolver find the edge and the name server on 127.0.0.1.
 
 Regions and zones count from 1 in addresses and from 0 in calls. Each run has an octet of its own, so two runs
 never meet. A run holds its octet with a listening socket, which the kernel takes back whatever ends the run.

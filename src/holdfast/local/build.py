@@ -66,7 +66,6 @@ class Built:
     regions: dict[str, Region] = field(default_factory=dict)
     permanent: tuple[str, ...] = ()
     failures: list[str] = field(default_factory=list)
-    ca_path: str = ""
 
     @property
     def releases(self) -> Path:
@@ -141,7 +140,16 @@ def _plan(topology: Topology, run: RunDir, wishes: Wishes, stack: AsyncExitStack
     ports = _ports(topology, wishes, lease.network.ips([len(topology.zones[r]) for r in topology.regions]))
     made = certs.ensure(run.root.parent / "ca", ("localhost", topology.domain, "127.0.0.1"))
     sockets = run.socket("x").parent
-    site = Site(run.config, run.logs, sockets, lease.network, ports, str(made.cert_path), str(made.key_path))
+    site = Site(
+        run.config,
+        run.logs,
+        sockets,
+        lease.network,
+        ports,
+        str(made.cert_path),
+        str(made.key_path),
+        str(made.ca_path),
+    )
     return plans.make(topology, site)
 
 
@@ -282,7 +290,7 @@ def _region(built: Built, name: str, wishes: Wishes) -> Region:
         (plan.proxies[zone] for zone in zones), {zone: plan.zone_folder(zone) for zone in zones}
     )
     workforce = _WORKFORCES[plan.topology.compute(name).role](built, name, balancers, wishes)
-    return Region(name, plan, built.supervisor, balancers, workforce, set(), set())
+    return Region(name, plan, built.supervisor, balancers, workforce)
 
 
 def _crew(built: Built, name: str, balancers: Balancers, wishes: Wishes) -> Workforce:

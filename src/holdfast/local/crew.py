@@ -121,6 +121,11 @@ class Crew:
         self.fleet.lose_zone(zone)
         self._kill(lambda node_zone: node_zone == zone)
 
+    def avoid_zone(self, zone: str) -> None:
+        """Place nothing in ``zone``, which cannot be reached."""
+        self.fleet.lose_zone(zone)
+        self._wake.set()
+
     def lose_region(self) -> None:
         """Kill everything and start nothing."""
         self._kill(lambda _: True)

@@ -37,12 +37,12 @@ def node_lost(topology: Topology, group: Group, *, hangs: bool, speed: float) ->
     return (_out_of_balancer(group, link, hangs=hangs), *_replaced(group, link, hangs=hangs, speed=speed))
 
 
-def zone_lost(topology: Topology, group: Group, *, speed: float) -> tuple[Expectation, ...]:
-    """A zone with its balancer node and its replicas of ``group``."""
+def zone_lost(topology: Topology, group: Group, *, hangs: bool, speed: float) -> tuple[Expectation, ...]:
+    """A zone with its balancer node and its replicas of ``group``; ``hangs``: its network is gone, not its power."""
     check, _ = _dns(topology)
     return (
         _moved("zone_out_of_dns", check, 0.0, "the zone's balancer address leaves the regional DNS name"),
-        *node_lost(topology, group, hangs=False, speed=speed),
+        *node_lost(topology, group, hangs=hangs, speed=speed),
     )
 
 
@@ -103,12 +103,13 @@ def _out_of_balancer(group: Group, link: Link, *, hangs: bool) -> Expectation:
 
 def _replaced(group: Group, link: Link, *, hangs: bool, speed: float) -> tuple[Expectation, ...]:
     behaviour = group.behaviour
-    if behaviour.start_s is None and behaviour.notice_s is None:
-        return ()
+    if group.role is not Role.WORKERS:
+        return ()  # functions have no count to return to: environments come with requests
     noticed_s = (behaviour.notice_s or 0.0) / speed
     if hangs or behaviour.dead_node is DeadNode.HEALTH_CHECK:
+        # what clients see is never compressed, so neither is the platform's own, slower check of an instance
         out_s = _out_of_balancer(group, link, hangs=hangs).lower_s
-        noticed_s = out_s if hangs else min(noticed_s, out_s)
+        noticed_s = out_s if hangs else min(behaviour.notice_s or 0.0, out_s)
     launch_s = (behaviour.start_s or 0.0) / speed
     speed_note = f" at speed {speed:g}" if speed != 1 else ""
     because = (

@@ -110,6 +110,12 @@ class Note:
 Action = Launch | Stop | Publish | Note
 
 
+def brief(reason: str) -> str:
+    """A process's end in one line: how it ended, and the last thing it wrote (for a traceback, the error)."""
+    how, *written = [line.strip() for line in reason.splitlines() if line.strip()] or [""]
+    return f"{how}: {written[-1]}" if written and "SIGKILL" not in how else how
+
+
 @dataclass(slots=True)
 class Deployment:
     """A rolling replacement under way or ended. ``outcome`` is ``""``, ``"done"`` or ``"rolled back"``."""
@@ -271,8 +277,9 @@ class Fleet:
         """Replace what the balancer says is unhealthy, and forget what the platform has noticed is gone."""
         for replica in list(self.replicas.values()):
             age_s = now - replica.since
+            # Not compressed by speed: until then the balancer sends requests to it, which clients see.
             if replica.phase is Phase.LOST and (
-                not replica.healthy or age_s >= self._control_s(self.behaviour.notice_s)
+                not replica.healthy or age_s >= (self.behaviour.notice_s or 0.0)
             ):
                 self._note("replaced", replica, f"{replica.node.id} is gone; the platform starts another")
                 self._forget(replica)
@@ -404,7 +411,7 @@ class Fleet:
         self._pending.append(Stop(replica.node.id, stop_s))
 
     def _died(self, replica: Replica, reason: str, now: float) -> None:
-        self._note("died", replica, f"{replica.node.id}: {reason}")
+        self._note("died", replica, f"{replica.node.id}: {brief(reason)}")
         if replica.phase is Phase.DRAINING or self.behaviour.dead_node is DeadNode.DEREGISTERED:
             self._forget(replica)
             self._next_launch_t = max(self._next_launch_t, now + self._control_s(self.behaviour.notice_s))
@@ -415,7 +422,7 @@ class Fleet:
         self._failures += 1
         backoff_s = min(BACKOFF_MOST_S, BACKOFF_FIRST_S * 2 ** min(self._failures - 1, 10))
         self._next_launch_t = now + backoff_s
-        self._note("failed-to-start", replica, f"{replica.node.id}: {reason}")
+        self._note("failed-to-start", replica, f"{replica.node.id}: {brief(reason)}")
         self._forget(replica)
         deployment = self.deployment
         if deployment is None or deployment.outcome or replica.release != deployment.release:
@@ -429,9 +436,8 @@ class Fleet:
         deployment.outcome, deployment.reason = "rolled back", reason
         self.release = deployment.previous
         self._failures, self._next_launch_t = 0, 0.0
-        message = (
-            f"release {deployment.release} failed {deployment.failures} times and was rolled back: {reason}"
-        )
+        failed = f"release {deployment.release} failed {deployment.failures} times"
+        message = f"{failed} and was rolled back: {brief(reason)}"
         self._pending.append(Note("rolled-back", self.group.id, message))
 
     def _forget(self, replica: Replica) -> None:

@@ -29,6 +29,9 @@ from holdfast.model import Group, HealthCheck, ProcessSpec, ReadyProbe, Role, To
 PROXY_ROLES = (Role.GATEWAY, Role.BALANCER)
 """Roles whose node in a zone is that zone's proxy process."""
 
+DOOR_ROLES = (*PROXY_ROLES, Role.WORKERS, Role.FUNCTIONS)
+"""Roles that can be the first block of a region on a request's way."""
+
 PROXY_STOP_S = 3.0
 LOOPBACK = "127.0.0.1"
 """Where a person's browser and resolver find the edge and the name server."""
@@ -55,6 +58,7 @@ class Site:
     ports: Ports
     certificate: str = ""
     key: str = ""
+    ca: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,8 +197,10 @@ def dns_policy(topology: Topology) -> HealthCheck:
 def hosted_zone(plan: Plan) -> HostedZone:
     """The records: the viewers' name, the routed API name, and one name a region with its zones' addresses."""
     topology = plan.topology
-    ttl_s = round(topology.of_role(Role.DNS)[0].behaviour.ttl_s or 0)
-    records = [*_regional_records(plan, ttl_s), *_routed_records(plan)]
+    dns = topology.of_role(Role.DNS)[0]
+    ttl_s = round(dns.behaviour.ttl_s or 0)
+    evaluate: bool = dns.settings.evaluate_target_health
+    records = [*_regional_records(plan, ttl_s), *_routed_records(plan, evaluate_target_health=evaluate)]
     if plan.edge is not None:
         records.append(Record(topology.domain, values=(plan.edge.host,), ttl_s=ttl_s))
     return hosted(topology.domain, records)
@@ -214,14 +220,14 @@ def _regional_records(plan: Plan, ttl_s: int) -> list[Record]:
     ]
 
 
-def _routed_records(plan: Plan) -> list[Record]:
+def _routed_records(plan: Plan, *, evaluate_target_health: bool) -> list[Record]:
     topology = plan.topology
     routing = Routing(topology.routing)
     regions = topology.regions[:2] if routing is Routing.FAILOVER else topology.regions
     return [
         Record(
             plan.api_name,
-            alias=Alias(plan.regional_name(region)),
+            alias=Alias(plan.regional_name(region), evaluate_target_health),
             routing=routing if len(regions) > 1 else Routing.SIMPLE,
             set_identifier=region,
             health_check=region_check(region) if len(regions) > 1 else None,
@@ -239,6 +245,11 @@ def _routed_records(plan: Plan) -> list[Record]:
 def processes(plan: Plan) -> tuple[ProcessSpec, ...]:
     """Every process that runs for the whole time: zone proxies and the edge. Replicas come and go by themselves."""
     return (*(zone_process(plan, zone) for zone in plan.proxies), *edge_processes(plan))
+
+
+def is_proxy(topology: Topology, node_id: str) -> bool:
+    """Whether this node is a part of its zone's proxy process."""
+    return any(node.id == node_id for group in topology.of_role(*PROXY_ROLES) for node in group.nodes)
 
 
 def proxy_name(zone: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from holdfast.errors import HoldfastError, InputError, Problem
@@ -26,6 +26,7 @@ class Workforce(Protocol):
     def scale(self, desired: int) -> None: ...
     def interrupt(self, node_id: str) -> None: ...
     def lose_zone(self, zone: str) -> None: ...
+    def avoid_zone(self, zone: str) -> None: ...
     def restore_zone(self, zone: str) -> None: ...
     def lose_region(self) -> None: ...
     def restore_region(self) -> None: ...
@@ -38,15 +39,16 @@ class Workforce(Protocol):
 
 @dataclass(slots=True)
 class Region:
-    """A region's parts by name. ``dark`` zones have lost their power; ``down`` is the loss of the whole region."""
+    """A region's parts by name. ``dark`` zones have lost their power, ``unreachable`` ones
+    their network; ``down`` is the loss of the whole region."""
 
     name: str
     plan: Plan
     supervisor: Supervisor
     balancers: Balancers
     workforce: Workforce
-    dark: set[str]
-    frozen: set[str]
+    dark: set[str] = field(default_factory=set)
+    unreachable: set[str] = field(default_factory=set)
     down: bool = False
 
     @property
@@ -108,13 +110,27 @@ class Region:
     def freeze(self, names: tuple[str, ...]) -> None:
         """Stop these processes from answering without ending them."""
         for name in names:
-            self.supervisor.pause(name)
-            self.frozen.add(name)
+            with contextlib.suppress(HoldfastError):  # it ended a moment ago
+                self.supervisor.pause(name)
+
+    def freeze_zone(self, zone: str) -> None:
+        """The zone can be reached from nowhere, and nothing can be placed in it."""
+        self.unreachable.add(zone)
+        self.workforce.avoid_zone(zone)
+        self.freeze(self.processes(zone))
+
+    async def resume_zone(self, zone: str) -> None:
+        """Heal whatever was done to the zone."""
+        if zone in self.dark:
+            await self.restore_zone(zone)
+        if zone in self.unreachable:
+            self.unreachable.discard(zone)
+            self.workforce.restore_zone(zone)
+        self.thaw(self.processes(zone))
 
     def thaw(self, names: tuple[str, ...]) -> None:
         """Let frozen processes go on; those that were replaced meanwhile are skipped."""
         for name in names:
-            self.frozen.discard(name)
             with contextlib.suppress(HoldfastError):
                 self.supervisor.resume(name)
 

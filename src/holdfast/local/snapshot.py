@@ -24,7 +24,7 @@ class Snapshot:
         self.ready_s = 0.0
 
     def take(self) -> dict[str, Any]:
-        """Everything; see ``docs/status.md`` for the fields."""
+        """Everything; see ``docs/cli.md`` for the fields."""
         built = self._built
         views = {view.name: view for view in built.supervisor.status()}
         regions = [self._region(region, views) for region in built.regions.values()]
@@ -37,7 +37,7 @@ class Snapshot:
             "speed": self._speed,
             "state": "ready" if all(region["state"] == "up" for region in regions) else "degraded",
             "urls": self.urls(),
-            "ca": built.ca_path,
+            "ca": built.plan.site.ca,
             "regions": regions,
             "edge": _process(views.get("global/edge")),
             "cache": _process(views.get("global/cache")),

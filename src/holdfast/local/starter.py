@@ -145,6 +145,7 @@ class Functions:
             integration_timeout_s=gateways[0].behaviour.request_timeout_s if gateways else None,
             provisioned=settings.provisioned,
             idle_s=acts.idle_timeout_s or 0.0,
+            **({"stage": gateways[0].settings.stage} if gateways else {}),
         )
 
     # ------------------------------------------------------------------ the conversation
@@ -248,6 +249,10 @@ class Functions:
         """The environments of ``zone`` die; new ones start elsewhere."""
         self._say({"zone": zone, "state": "lost"})
         self._kill(zone)
+
+    def avoid_zone(self, zone: str) -> None:
+        """Environments start elsewhere; those of ``zone`` are left as they are."""
+        self._say({"zone": zone, "state": "lost"})
 
     def restore_zone(self, zone: str) -> None:
         """Environments may start in ``zone`` again."""

@@ -159,7 +159,7 @@ class System:
         if self._observer is not None:
             self._observer.cancel()
             await asyncio.gather(self._observer, return_exceptions=True)
-        await self.acts.close()
+        await self.acts.links.close()
 
     async def _serve_control(self) -> None:
         token = secrets.token_urlsafe(32)
@@ -182,9 +182,9 @@ class System:
                 seconds = fault.measured[milestone]
                 message = f"{fault.operation} {fault.target.id}: {milestone} after {seconds:.1f} s"
                 self.built.emit(Event(time.time(), "measured", fault.target.id, message, {"fault": fault.id}))
-            self.acts.follow_dns()
+            self.acts.links.follow_dns()
             if self.faults.watching:
-                await self.acts.look_at_edge()
+                await self.acts.links.look_at_edge()
             if (now := time.monotonic()) >= due:
                 due = max(due + period_s, now)  # a machine that slept owes no datapoints
                 self.autoscaler.observe((now - began) * self.options.speed)
@@ -251,8 +251,6 @@ class System:
             raise InputError((Problem("a deployment is under way"),), hint="wait for it: `holdfast status`")
         self._release += 1
         release = await asyncio.to_thread(make, self.topology.app, self._release, self.built.releases)
-        self.built.sync_client()
-        self.acts.invalidate()
         self._rollout = asyncio.create_task(self._roll_out(release))
         return self.deployment()
 
@@ -263,6 +261,8 @@ class System:
                 await asyncio.sleep(OBSERVE_EVERY_S)
             if state and state["outcome"] != "done":
                 return
+        self.built.sync_client()
+        self.acts.links.invalidate()
 
     def deployment(self) -> Mapping[str, Any]:
         """The state of the last ``reload`` over all regions."""

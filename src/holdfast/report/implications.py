@@ -90,7 +90,9 @@ def _function(compute: Group) -> Iterator[Implication]:
             "no free environment", f"the request waits {seconds(acts.start_s)} or more (cold start)"
         )
     if acts.fleet_concurrency is not None:
-        yield Implication("load grows", f"429 above {acts.fleet_concurrency} requests at once in a region")
+        yield Implication(
+            "load grows", f"refused above {acts.fleet_concurrency} requests at once in a region"
+        )
 
 
 def _zone(compute: Group) -> Iterator[Implication]:

@@ -89,7 +89,9 @@ def _title(status: Json) -> Text:
 
 def _region_rows(view: Table, region: Json, now: float) -> None:
     answers = "in DNS" if region["dns_healthy"] else "out of DNS"
-    state = Text(region["state"], style=STATE.get(region["state"], "")).append("  ").append(answers, style="dim")
+    state = (
+        Text(region["state"], style=STATE.get(region["state"], "")).append("  ").append(answers, style="dim")
+    )
     counts = f"{region['healthy']}/{region['desired']} healthy"
     total = sum(zone["rps"] for zone in region["zones"])
     view.add_row(Text(region["name"], style="bold"), counts, region["pattern"], state, "", f"{total:.0f}", "")

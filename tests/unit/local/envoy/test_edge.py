@@ -232,6 +232,30 @@ def test_percent_signs_reach_the_client_unchanged() -> None:
     assert errors.overwrite("x-sale", "5%%") in table["response_headers_to_add"]
 
 
+def test_a_browser_is_never_told_to_use_https_for_every_port_of_localhost() -> None:
+    asked = an_edge({"response_headers": {"Strict-Transport-Security": "max-age=1", "x-own": "1"}})
+    (table,) = edge.update(asked, State())["xds/viewer.json"]["resources"]
+    added = {entry["header"]["key"].lower() for entry in table["response_headers_to_add"]}
+    assert "x-own" in added
+    assert "strict-transport-security" not in added
+    assert table["response_headers_to_remove"] == ["strict-transport-security"], "nor by the application"
+
+
+def test_an_upgrade_is_handed_on_only_to_an_origin_that_speaks_websockets() -> None:
+    def viewers(described: Edge) -> list[dict[str, Any]]:
+        boot = edge.boot(described)["envoy.json"]
+        assert isinstance(boot, dict)
+        chains = [one["filter_chains"][0] for one in boot["static_resources"]["listeners"]]
+        managers = [chain["filters"][0]["typed_config"] for chain in chains]
+        return [manager for manager in managers if manager["stat_prefix"] == "viewer"]
+
+    balanced = an_edge()
+    assert all("upgrade_configs" in manager for manager in viewers(balanced))
+    for manager in viewers(replace(balanced, websockets=False)):
+        assert "upgrade_configs" not in manager
+        assert manager["http_protocol_options"]["ignore_http_11_upgrade"]
+
+
 def test_http_3_is_an_offer_of_its_own() -> None:
     def ports(described: Edge) -> list[str]:
         found = edge.boot(described)["envoy.json"]["static_resources"]["listeners"]  # type: ignore[index]

@@ -248,7 +248,9 @@ def test_a_gateway_before_a_balancer_hands_on_the_balancers_502_but_times_out_it
 
 def test_websockets_are_for_balancers_only() -> None:
     assert "upgrade_configs" not in manager(proxy())
-    assert manager(proxy(BOTH[1]))["upgrade_configs"] == [{"upgrade_type": "websocket"}]
+    balancer = manager(proxy(BOTH[1]))
+    assert balancer["upgrade_configs"] == [{"upgrade_type": "websocket"}]
+    assert balancer["http2_protocol_options"] == {"allow_connect": True}, "the edge asks with CONNECT"
 
 
 def test_the_admin_socket_is_the_owners_alone() -> None:
