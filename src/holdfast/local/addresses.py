@@ -117,12 +117,13 @@ def claim(zones: Sequence[int] = (), octets: Iterable[int] = OCTETS) -> Lease:
     Raises:
         EnvironmentProblem: all are in use, or this system does not have the addresses.
     """
-    for network in map(Network, octets):
+    tried = [Network(octet) for octet in octets]
+    for network in tried:
         require(network.ips(zones))
         sentinel = _listen(network.dns_ip, SENTINEL_PORT)
         if sentinel is not None:
             return Lease(network, sentinel)
-    who = holder("0.0.0.0", SENTINEL_PORT)
+    who = holder(tried[-1].dns_ip, SENTINEL_PORT)
     raise EnvironmentProblem(
         f"every loopback network is in use (port {SENTINEL_PORT} is taken by {who})",
         hint="stop a running system with `holdfast down`",
