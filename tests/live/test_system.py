@@ -209,6 +209,47 @@ def test_a_disk_without_room_is_named(tmp_path: Path) -> None:
     assert "disk is full" in done.stderr
 
 
+async def test_a_dead_instance_gets_requests_until_the_health_check_sees_it(tmp_path: Path) -> None:
+    """Nobody tells the load balancer of a dead EC2 instance.
+
+    https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group-health-checks.html
+    """
+    folder = project(tmp_path)
+    manifest = folder / "holdfast.toml"
+    manifest.write_text(manifest.read_text().replace('pattern  = "fargate"', 'pattern  = "ec2"'))
+    with up(folder, *SPEED) as running:
+        async with load(running.urls["edge_http"] + "api/whereami") as seen:
+            await asyncio.sleep(0.5)
+            victim = running.nodes()[0]["id"]
+            row = as_json(await asyncio.to_thread(running.run, "kill", victim, "--json"))
+            await asyncio.sleep(0.5)
+        expected = {e["name"]: e for e in row["expected"]}["out_of_balancer"]
+        assert row["complete"]
+        assert expected["lower_s"] - MARGIN_S <= row["measured"]["out_of_balancer"] <= expected["upper_s"]
+        assert {status for _, status, _ in seen.failures} == {"502"}, (
+            "refused by the target, and never retried"
+        )
+        assert not seen.since(row["t"] + row["measured"]["out_of_balancer"] + MARGIN_S).failures
+
+
+async def test_a_paused_zone_gets_no_replacement_until_it_is_back(system: Running) -> None:
+    row = as_json(await asyncio.to_thread(system.run, "pause", "us-east-1c", "--json"))
+    expected = {e["name"]: e for e in row["expected"]}["out_of_balancer"]
+    assert (
+        expected["lower_s"] - MARGIN_S <= row["measured"]["out_of_balancer"] <= expected["upper_s"] + MARGIN_S
+    )
+    assert system.healthy_by_zone()["us-east-1c"] == 0
+    assert system.status()["regions"][1]["healthy"] == 3
+    system.run("resume", "us-east-1c")
+    system.until(lambda status: all(zone["nodes"] for zone in status["regions"][1]["zones"]))
+
+
+def test_the_link_to_the_bucket_cannot_be_cut(system: Running) -> None:
+    done = system.run("cut", "cloudfront:s3.eu-west-1", check=False)
+    assert done.returncode == 2
+    assert "cannot be cut" in done.stderr
+
+
 @pytest.mark.parametrize("pattern", ["ec2", "ecs-ec2", "fargate", "eks", "beanstalk", "lambda"])
 async def test_every_pattern_runs_the_example_with_one_line_changed(pattern: str, tmp_path: Path) -> None:
     folder = project(tmp_path)
