@@ -25,7 +25,7 @@ from holdfast.local.dns.server import DnsServer, Emit
 from holdfast.local.envoy import xds
 from holdfast.local.envoy.routes import HEALTH_PATH
 from holdfast.local.events import EventLog
-from holdfast.local.fleet import Fleet, Pace
+from holdfast.local.fleet import Fleet
 from holdfast.local.plan import Plan, Ports, Site
 from holdfast.local.region import Region, Workforce
 from holdfast.local.release import Release
@@ -296,7 +296,7 @@ def _region(built: Built, name: str, wishes: Wishes) -> Region:
 def _crew(built: Built, name: str, balancers: Balancers, wishes: Wishes) -> Workforce:
     plan = built.plan
     group = plan.topology.compute(name)
-    fleet = Fleet(group, len(group.nodes), pace=Pace(wishes.speed))
+    fleet = Fleet(group, len(group.nodes), speed=wishes.speed)
     setup = CrewSetup(
         plan.topology.app,
         built.supervisor,

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.components.base import spread
-from holdfast.local.fleet import Fleet, Launch, NodeHealth, Note, Pace, Phase, Stop
+from holdfast.local.fleet import Fleet, Launch, NodeHealth, Note, Phase, Stop
 from holdfast.model import Behaviour, DeadNode, DeployPolicy, Group, Role
 
 ZONES = ("r1a", "r1b", "r1c")
@@ -102,7 +102,7 @@ def simulate(
 ) -> Simulation:
     nodes = spread("ecs", desired, ZONES, spot=spot)
     group = Group("ecs.r1", "ecs", Role.WORKERS, "r1", None, behaviour(dead_node), nodes, ZONES)
-    simulation = Simulation(Fleet(group, desired, pace=Pace(1.0)))
+    simulation = Simulation(Fleet(group, desired))
     simulation.fleet.begin(0.0)
     simulation.run(10)
     assert simulation.fleet.settled
@@ -255,7 +255,7 @@ def test_launches_that_keep_failing_are_spaced_out() -> None:
 def test_speed_shortens_the_launch_and_nothing_else() -> None:
     nodes = spread("ecs", 3, ZONES)
     group = Group("ecs.r1", "ecs", Role.WORKERS, "r1", None, behaviour(), nodes, ZONES)
-    simulation = Simulation(Fleet(group, 3, pace=Pace(speed=57.0)))
+    simulation = Simulation(Fleet(group, 3, speed=57.0))
     simulation.fleet.begin(0.0)
     simulation.run(5)
     simulation.kill("r1a/ecs-1")

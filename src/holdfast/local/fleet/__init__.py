@@ -17,11 +17,39 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from holdfast.components.base import node_id as name_node
+from holdfast.local.fleet.parts import (
+    ACTIVE,
+    COMING,
+    REGISTERED,
+    Action,
+    Deployment,
+    Launch,
+    NodeHealth,
+    Note,
+    Phase,
+    Publish,
+    Replica,
+    Stop,
+    brief,
+)
 from holdfast.local.placement import move, rolling_step, zone_for_new, zone_to_shrink
 from holdfast.model import Behaviour, DeadNode, DeployPolicy, Group, Node
+
+__all__ = [
+    "REGISTERED",
+    "Action",
+    "Deployment",
+    "Fleet",
+    "Launch",
+    "NodeHealth",
+    "Note",
+    "Phase",
+    "Publish",
+    "Replica",
+    "Stop",
+]
 
 BACKOFF_FIRST_S = 1.0
 BACKOFF_MOST_S = 60.0
@@ -31,118 +59,17 @@ DRAIN_LEAST_S = 1.0
 """A draining node is watched at least that long, so that requests already on their way are counted."""
 
 
-class Phase(StrEnum):
-    """Where a replica is in its life."""
-
-    LAUNCHING = "launching"
-    STARTING = "starting"
-    SERVING = "serving"
-    DRAINING = "draining"
-    STOPPING = "stopping"
-    LOST = "lost"
-
-
-COMING = frozenset({Phase.LAUNCHING, Phase.STARTING})
-ACTIVE = frozenset({Phase.LAUNCHING, Phase.STARTING, Phase.SERVING})
-REGISTERED = frozenset({Phase.SERVING, Phase.DRAINING, Phase.LOST})
-
-
-@dataclass(frozen=True, slots=True)
-class NodeHealth:
-    """What the balancer nodes of the region see: healthy for any of them, and requests in flight to it."""
-
-    healthy: bool
-    in_flight: int = 0
-
-
-@dataclass(slots=True)
-class Replica:
-    """One copy of the user's program. ``since`` is when it entered its phase."""
-
-    node: Node
-    release: int
-    phase: Phase
-    since: float
-    host: str = ""
-    port: int = 0
-    healthy: bool = False
-    ever_healthy: bool = False
-    in_flight: int = 0
-    deadline: float | None = None
-
-    @property
-    def zone(self) -> str:
-        """The zone it runs in; a replica always has one."""
-        return self.node.zone or ""
-
-
-@dataclass(frozen=True, slots=True)
-class Launch:
-    """Start this node from ``release`` after ``delay_s`` of platform time."""
-
-    node: Node
-    release: int
-    delay_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """SIGTERM, then SIGKILL after ``stop_s``. ``stop_s == 0`` means SIGKILL at once."""
-
-    node_id: str
-    stop_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Publish:
-    """The set of targets (or their draining flags) changed: tell the balancer nodes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """Something a person wants to know; becomes an event."""
-
-    kind: str
-    subject: str
-    message: str
-
-
-Action = Launch | Stop | Publish | Note
-
-
-def brief(reason: str) -> str:
-    """A process's end in one line: how it ended, and the last thing it wrote (for a traceback, the error)."""
-    how, *written = [line.strip() for line in reason.splitlines() if line.strip()] or [""]
-    return f"{how}: {written[-1]}" if written and "SIGKILL" not in how else how
-
-
-@dataclass(slots=True)
-class Deployment:
-    """A rolling replacement under way or ended. ``outcome`` is ``""``, ``"done"`` or ``"rolled back"``."""
-
-    release: int
-    previous: int
-    started_t: float
-    failures: int = 0
-    outcome: str = ""
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How much faster than AWS the control plane runs here; ``--speed``."""
-
-    speed: float = 1.0
-
-
 @dataclass(slots=True)
 class Fleet:
-    """All replicas of one group. Call the message methods, then :meth:`tick`; do what it returns, in order."""
+    """All replicas of one group. Call the message methods, then :meth:`tick`; do what it returns, in order.
+
+    ``speed``: how much faster than AWS the control plane runs here.
+    """
 
     group: Group
     desired: int
     release: int = 1
-    pace: Pace = Pace()
+    speed: float = 1.0
     replicas: dict[str, Replica] = field(default_factory=dict)
     lost_zones: set[str] = field(default_factory=set)
     deployment: Deployment | None = None
@@ -450,7 +377,7 @@ class Fleet:
         return tuple(zone for zone in self.group.zones if zone not in self.lost_zones)
 
     def _control_s(self, seconds: float | None) -> float:
-        return (seconds or 0.0) / self.pace.speed
+        return (seconds or 0.0) / self.speed
 
     def _note(self, kind: str, replica: Replica, message: str) -> None:
         self._pending.append(Note(kind, replica.node.id, message))
