@@ -1,4 +1,4 @@
-"""What the commands about a running system do: start it, find it, watch it, and show what it says."""
+"""Starting a system: in the foreground, in the background, or only planned."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ import json
 import os
 import signal
 import sys
-import time
-from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,14 +16,11 @@ from typing import Any
 import click
 
 from holdfast import manifest, topology
-from holdfast.errors import EnvironmentProblem, HoldfastError, InputError, Problem
-from holdfast.local import rundir
-from holdfast.local.client import Client
+from holdfast.errors import EnvironmentProblem, HoldfastError
 from holdfast.model import Topology
+from holdfast.running.logs import event_line
 
 POLL_S = 0.5
-FAULT_PATIENCE_S = 60.0
-"""How long a fault is watched beyond its latest expected milestone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +181,7 @@ class Reporter:
                 if event.kind == "process":
                     continue
                 row = {"t": event.t, "kind": event.kind, "subject": event.subject, "message": event.message}
-                click.echo(json.dumps(row) if self._request.as_json else _event_line(row))
+                click.echo(json.dumps(row) if self._request.as_json else event_line(row))
 
 
 def ready_text(answer: Mapping[str, Any]) -> str:
@@ -258,179 +253,3 @@ def show_plan(request: Request) -> None:
     for node in nodes:
         click.echo(f"  {node['name']:24} {node['component']} on {node['address']}")
     click.echo(f"{sum(map(len, written.values()))} files below {folder}")
-
-
-# ---------------------------------------------------------------------------------------------- find
-
-
-def _project(directory: Path | None) -> Path:
-    """The folder of the project meant: given, above this folder, or that of the only system that runs."""
-    try:
-        return manifest.find(directory or Path()).parent
-    except InputError:
-        systems = rundir.running()
-        if directory is None and len(systems) == 1:
-            return Path(systems[0].project)
-        raise
-
-
-def connect(directory: Path | None) -> Client:
-    """A client of the running system.
-
-    Raises:
-        EnvironmentProblem: none runs for this project.
-    """
-    project = _project(directory)
-    info = rundir.read(project)
-    if info is None or not info.socket("control").exists():
-        raise EnvironmentProblem(f"no system runs for {project}", hint="`holdfast up` starts it")
-    token = info.socket("token").read_text(encoding="utf-8")
-    return Client(str(info.socket("control")), token)
-
-
-def down(directory: Path | None) -> dict[str, Any]:
-    """Stop the running system, or clean up after one that was killed."""
-    project = _project(directory)
-    info = rundir.read(project)
-    if info is None:
-        leftovers = rundir.clean_stale(project)
-        message = f"cleaned up {len(leftovers)} processes of a dead run" if leftovers else "nothing runs"
-        return {"stopped": False, "cleaned": len(leftovers), "message": message}
-    connect(project).post("down")
-    deadline = time.monotonic() + 60.0
-    while rundir.is_running(project):
-        if time.monotonic() > deadline:
-            raise EnvironmentProblem(
-                f"pid {info.pid} does not end", hint=f"kill -9 {info.pid}; `holdfast down` cleans up"
-            )
-        time.sleep(0.05)
-    return {"stopped": True, "cleaned": 0, "message": "stopped; nothing is left running"}
-
-
-# ---------------------------------------------------------------------------------------------- watch
-
-
-def watch(client: Client) -> None:
-    """Show the live table of a system that runs elsewhere, until Ctrl-C or its end."""
-    from holdfast.report.status import Live
-
-    with Live() as live:
-        while True:
-            live.show(client.get("status"), [])
-            time.sleep(POLL_S)
-
-
-def fault(client: Client, operation: str, target: str, *, wait: bool, quiet: bool) -> dict[str, Any]:
-    """Perform an operation; with ``wait`` follow its milestones, expected beside measured."""
-    row = client.post(f"actions/{operation}", target=target)
-    if not quiet:
-        click.echo(f"{operation} {row['kind']} {row['target']}")
-    said: set[str] = set()
-    patience_s = max((e["upper_s"] or e["lower_s"] for e in row["expected"]), default=0.0) + FAULT_PATIENCE_S
-    deadline = time.monotonic() + patience_s
-    while wait and not row["complete"] and time.monotonic() < deadline:
-        if not quiet:
-            _say_milestones(row, said)
-        time.sleep(POLL_S)
-        row = client.get(f"faults/{row['id']}")
-    if not quiet:
-        _say_milestones(row, said, final=True)
-    return row
-
-
-def _say_milestones(row: Mapping[str, Any], said: set[str], *, final: bool = False) -> None:
-    for expectation in row["expected"]:
-        name, measured = expectation["name"], row["measured"].get(expectation["name"])
-        if name in said or (measured is None and not final):
-            continue
-        said.add(name)
-        upper = f"{expectation['upper_s']:.1f}" if expectation["upper_s"] is not None else "?"
-        seen = f"{measured:6.1f} s" if measured is not None else "not seen"
-        click.echo(
-            f"  {name:16} measured {seen}   expected {expectation['lower_s']:.1f}..{upper} s   {expectation['because']}"
-        )
-
-
-def reload(client: Client, *, wait: bool, quiet: bool) -> dict[str, Any]:
-    """Deploy what is on disk; with ``wait`` until it is done or rolled back."""
-    row = client.post("reload")
-    after = 0
-    while wait and row["outcome"] == "in progress":
-        time.sleep(POLL_S)
-        row = client.get("deployment")
-        news = client.get(f"events?after={after}")
-        if not quiet and after:
-            for event in news["events"]:
-                if event["kind"] != "process":
-                    click.echo(_event_line(event))
-        after = news["last"]
-    if not quiet:
-        click.echo(f"release {row['release']}: {row['outcome']}")
-    return row
-
-
-# ---------------------------------------------------------------------------------------------- logs
-
-
-def _event_line(row: Mapping[str, Any]) -> str:
-    message, subject = row["message"], row["subject"]
-    about = "" if subject in message or subject == "system" else f"{subject}: "
-    return f"{time.strftime('%H:%M:%S', time.localtime(row['t']))}  {about}{message}"
-
-
-def show_events(directory: Path | None, *, follow: bool, last: int, as_json: bool) -> None:
-    """Print the last events, then new ones as they come."""
-    client = connect(directory)
-    answer = client.get("events")
-    rows = [row for row in answer["events"] if as_json or row["kind"] != "process"][-last:] if last else []
-    while True:
-        for row in rows:
-            click.echo(json.dumps(row) if as_json else _event_line(row))
-        if not follow:
-            return
-        answer = client.get(f"events?after={answer['last']}&wait=20")
-        rows = [row for row in answer["events"] if as_json or row["kind"] != "process"]
-
-
-def show_logs(directory: Path | None, name: str | None, *, follow: bool, last: int) -> None:
-    """Print the end of each log, then new lines as they come. A log is named after its process."""
-    folder = _project(directory) / ".holdfast" / "run" / "logs"
-    if not folder.is_dir():
-        raise EnvironmentProblem(f"no logs in {folder}", hint="`holdfast up` starts the system")
-    paths = _matching(folder, name)
-    for path in paths:
-        for line in _tail(path, last):
-            click.echo(_prefixed(path, line, len(paths) > 1))
-    offsets = {path: path.stat().st_size for path in paths}
-    while follow:
-        time.sleep(POLL_S)
-        for path in _matching(folder, name):
-            for line in _new_lines(path, offsets):
-                click.echo(_prefixed(path, line, alone=False))
-
-
-def _matching(folder: Path, name: str | None) -> list[Path]:
-    paths = sorted(folder.glob("*.log"))
-    wanted = [path for path in paths if name is None or path.stem.endswith(name.replace("/", "_"))]
-    if not wanted:
-        known = ", ".join(path.stem for path in paths) or "none yet"
-        raise InputError((Problem(f"no log of {name}"),), hint=f"there are: {known}")
-    return wanted
-
-
-def _tail(path: Path, count: int) -> deque[str]:
-    with path.open(encoding="utf-8", errors="replace") as file:
-        return deque((line.rstrip("\n") for line in file), maxlen=count)
-
-
-def _new_lines(path: Path, offsets: dict[Path, int]) -> Iterator[str]:
-    with path.open("rb") as file:
-        file.seek(offsets.get(path, 0))
-        for raw in file:
-            if raw.endswith(b"\n"):
-                offsets[path] = file.tell()
-                yield raw.decode(errors="replace").rstrip("\n")
-
-
-def _prefixed(path: Path, line: str, alone: bool) -> str:
-    return f"{path.stem} | {line}" if alone else line
