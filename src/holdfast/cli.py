@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import click
 
@@ -38,6 +38,8 @@ dir_argument = click.argument(
 class Group(click.Group):
     """Turns every error into a message and an exit code; a traceback never reaches the user unless ``-v`` asks."""
 
+    verbose: ClassVar[bool] = False
+
     def main(self, *args: Any, **kwargs: Any) -> Any:
         kwargs["standalone_mode"] = False
         try:
@@ -52,27 +54,23 @@ class Group(click.Group):
         except click.exceptions.Exit as leave:
             sys.exit(leave.exit_code)
         except HoldfastError as error:
-            _report(error)
+            _report(error, verbose=self.verbose)
             sys.exit(error.exit_code)
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(0)
         except OSError as error:
-            if _verbose():
+            if self.verbose:
                 raise
             _say(f"error: {error.strerror or error}" + (f": {error.filename}" if error.filename else ""))
             sys.exit(3)
-
-
-def _verbose() -> bool:
-    return "-v" in sys.argv or "--verbose" in sys.argv
 
 
 def _say(text: str) -> None:
     click.echo(text, err=True)
 
 
-def _report(error: HoldfastError) -> None:
+def _report(error: HoldfastError, *, verbose: bool) -> None:
     if isinstance(error, InputError):
         for problem in error.problems:
             _say(click.style("error: ", fg="red", bold=True) + str(problem))
@@ -80,7 +78,7 @@ def _report(error: HoldfastError) -> None:
         _say(click.style("error: ", fg="red", bold=True) + error.message)
     if error.hint:
         _say(click.style("hint: ", fg="cyan") + error.hint)
-    if _verbose() and error.__cause__ is not None:
+    if verbose and error.__cause__ is not None:
         _say(f"caused by: {error.__cause__!r}")
 
 
@@ -88,17 +86,16 @@ def _print_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2 if sys.stdout.isatty() else None))
 
 
-def _colours(_context: click.Context, _parameter: click.Parameter, value: bool) -> bool:
-    return value
+def _quiet() -> bool:
+    return bool(click.get_current_context().find_root().params["quiet"])
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="holdfast")
-@click.option(
-    "-v", "--verbose", is_flag=True, expose_value=False, callback=_colours, help="Say more about errors."
-)
+@click.option("-v", "--verbose", is_flag=True, help="Say what caused an error.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing on the way to the answer.")
 @click.pass_context
-def main(context: click.Context) -> None:
+def main(context: click.Context, verbose: bool, quiet: bool) -> None:
     """Describe an HTTP API once; run it highly available on this machine, break it, and see what clients saw.
 
     \b
@@ -107,6 +104,7 @@ def main(context: click.Context) -> None:
       holdfast up my-api        two regions, three zones each, on this machine
       holdfast kill eu-west-1a  lose a zone, and see what was expected and what happened
     """
+    Group.verbose = verbose
     if os.environ.get("NO_COLOR"):
         context.color = False
 
@@ -218,7 +216,9 @@ def up(
     from holdfast import manifest, running
 
     path = manifest.find(directory or Path())
-    request = running.Request(path=path, env=env, as_json=as_json, ready_fd=ready_fd, **options)
+    request = running.Request(
+        path=path, env=env, as_json=as_json, quiet=as_json or _quiet(), ready_fd=ready_fd, **options
+    )
     if plan_only:
         running.show_plan(request)
     elif detach:
@@ -313,7 +313,7 @@ def reload(directory: Path | None, as_json: bool, no_wait: bool) -> None:
     """
     from holdfast import running
 
-    answer = running.reload(running.connect(directory), wait=not no_wait, quiet=as_json)
+    answer = running.reload(running.connect(directory), wait=not no_wait, quiet=as_json or _quiet())
     if as_json:
         _print_json(answer)
     if answer["outcome"] == "rolled back":
@@ -346,7 +346,9 @@ def _fault(operation: str, help_text: str, example: str) -> None:
     def command(directory: Path | None, as_json: bool, no_wait: bool, target: str) -> None:
         from holdfast import running
 
-        answer = running.fault(running.connect(directory), operation, target, wait=not no_wait, quiet=as_json)
+        answer = running.fault(
+            running.connect(directory), operation, target, wait=not no_wait, quiet=as_json or _quiet()
+        )
         if as_json:
             _print_json(answer)
 
@@ -358,3 +360,22 @@ _fault(
 _fault("cut", "Cut the network to a node, a zone, a region or of a link.", "cloudfront:apigateway.eu-west-1")
 _fault("resume", "Heal what was killed, paused or cut.", "eu-west-1a")
 _fault("interrupt", "Take a spot node back with the platform's notice.", "eu-west-1c/ecs-3")
+
+
+# ---------------------------------------------------------------------------------------------- shell
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the completion script of a shell.
+
+    \b
+    Example:
+      holdfast completion bash >> ~/.bashrc
+    """
+    from click.shell_completion import get_completion_class
+
+    found = get_completion_class(shell)
+    if found is not None:
+        click.echo(found(main, {}, "holdfast", "_HOLDFAST_COMPLETE").source())

@@ -30,6 +30,7 @@ class Request:
     path: Path
     env: str | None
     as_json: bool
+    quiet: bool
     speed: float
     http_port: int
     https_port: int
@@ -120,7 +121,7 @@ class Reporter:
 
     def say(self, text: str) -> None:
         """A line of progress on standard error."""
-        if self._pipe is None and not self._request.as_json:
+        if self._pipe is None and not self._request.quiet:
             click.echo(text, err=True)
 
     def progress(self, text: str) -> None:
@@ -215,7 +216,7 @@ def up_detached(request: Request) -> None:
         if "ready" in row:
             click.echo(json.dumps(row["ready"]) if request.as_json else ready_text(row["ready"]))
             return
-        if not request.as_json:
+        if not request.quiet:
             click.echo(f"waiting for {row['progress']}", err=True)
     raise EnvironmentProblem(
         "the system ended before it was ready", hint="run `holdfast up` without --detach to see why"
