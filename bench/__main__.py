@@ -16,8 +16,8 @@ from bench import data_path, start_up, zone_filters
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 INTRO = """# Benchmarks
 
-Made by `./dev bench` on {day}, {cores} cores ({machine}, Python {python}); every ratio compares runs of the same
-session on the same machine, taking turns. Absolute figures are worth little elsewhere; the ratios carry over.
+Made by `./dev bench` on {day}, {cores} cores ({machine}, Python {python}); every ratio compares variants that take
+turns in one run on one machine. Absolute figures are worth little elsewhere; the ratios carry over.
 
 ## The data path
 
