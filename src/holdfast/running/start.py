@@ -141,6 +141,7 @@ class Reporter:
             "ready_s": system.ready_s,
             "memory_mb": system.snapshot.memory_mb(),
             "speed": self._request.speed,
+            "ca": system.built.plan.site.ca,
         }
         self._tell({"ready": answer})
         if self._pipe is not None:
@@ -192,7 +193,7 @@ def ready_text(answer: Mapping[str, Any]) -> str:
     if answer["speed"] != 1:
         lines.append(f"speed {answer['speed']:g}: launches and scaling run that much faster than on AWS")
     if "edge" in urls:
-        lines.append(f"  edge      {urls['edge_http']}   {urls['edge']}")
+        lines.append(f"  edge      {urls['edge_http']}   {urls['edge']} (curl --cacert {os.path.relpath(answer['ca'])})")
     lines += [f"  gateway   {url}   {region}" for region, url in urls["gateways"].items()]
     lines.append(f"  dns       {urls['dns']}   {urls['api_name']}")
     lines.append(
