@@ -40,6 +40,14 @@ class Group(click.Group):
 
     verbose: ClassVar[bool] = False
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # Whoever reads has seen enough. Here, because click itself would make a 1 of it, which is an answer.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+
     def main(self, *args: Any, **kwargs: Any) -> Any:
         kwargs["standalone_mode"] = False
         try:
@@ -56,9 +64,6 @@ class Group(click.Group):
         except HoldfastError as error:
             _report(error, verbose=self.verbose)
             sys.exit(error.exit_code)
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(0)
         except OSError as error:
             if self.verbose:
                 raise
@@ -300,6 +305,8 @@ def scale(directory: Path | None, as_json: bool, replicas: int, region: str | No
         _print_json(answer)
     for name, desired in ({} if as_json else answer["desired"]).items():
         click.echo(f"{name}: {desired} replicas desired")
+    if answer["tracked"] and not as_json:
+        click.echo("[compute] scale tracks a target and may change this again, as it would on AWS")
 
 
 @main.command()

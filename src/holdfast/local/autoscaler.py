@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from holdfast.local.build import Built
@@ -24,8 +25,9 @@ class _Watched:
 class Autoscaler:
     """Target tracking for every region whose platform has a scaling policy."""
 
-    def __init__(self, built: Built) -> None:
+    def __init__(self, built: Built, clock: Callable[[], float] = time.monotonic) -> None:
         self._built = built
+        self._clock = clock
         policies = {name: region.group.behaviour.scale for name, region in built.regions.items()}
         self._watched = {name: _Watched(TargetTracker(policy)) for name, policy in policies.items() if policy}
 
@@ -49,7 +51,7 @@ class Autoscaler:
 
     def _datapoint(self, region: Region, watched: _Watched) -> Datapoint:
         views = [self._built.supervisor.view(node) for node in region.workforce.nodes()]
-        busy = watched.cpu.vcpus([view.pid for view in views if view.pid], time.monotonic())
+        busy = watched.cpu.vcpus([view.pid for view in views if view.pid], self._clock())
         rate = watched.requests.rate(region.balancers.served())
         healthy = max(1, region.workforce.status()["healthy"])
         return Datapoint(cpu_pct(busy, float(region.group.settings.vcpu)), rate / healthy)

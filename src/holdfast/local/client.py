@@ -65,5 +65,6 @@ def _error(answer: Mapping[str, Any]) -> HoldfastError:
     message, hint = str(answer.get("message", "refused")), answer.get("hint")
     code = int(answer.get("exit_code") or 3)
     if code == InputError.exit_code:
-        return InputError((Problem(message),), hint=hint)
+        problems = answer.get("problems") or [message]
+        return InputError(tuple(Problem(str(problem)) for problem in problems), hint=hint)
     return ERRORS.get(code, HoldfastError)(message, hint=hint)

@@ -35,13 +35,15 @@ class Handle(Protocol):
     def request_stop(self) -> None: ...
 
 
+HANDLE: web.AppKey[Handle] = web.AppKey("handle")
+
 ACTIONS = ("kill", "pause", "resume", "cut", "interrupt")
 
 
 async def serve(handle: Handle, socket_path: str, token: str) -> web.AppRunner:
     """Start answering on ``socket_path``; the caller cleans the returned runner up."""
     app = web.Application(middlewares=[_guarded(token)])
-    app["handle"] = handle
+    app[HANDLE] = handle
     app.add_routes(
         [
             web.get("/v1/status", _status),
@@ -71,7 +73,7 @@ def _guarded(token: str) -> Any:
     @web.middleware
     async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
         given = request.headers.get("Authorization", "")
-        if not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+        if not hmac.compare_digest(given.encode(errors="surrogateescape"), f"Bearer {token}".encode()):
             return web.json_response({"message": "the token of this run is missing or wrong"}, status=401)
         try:
             return await handler(request)
@@ -87,8 +89,7 @@ def _as_json(error: HoldfastError) -> dict[str, Any]:
 
 
 def _handle(request: web.Request) -> Handle:
-    handle: Handle = request.app["handle"]
-    return handle
+    return request.app[HANDLE]
 
 
 async def _status(request: web.Request) -> web.Response:

@@ -68,10 +68,14 @@ class Milestones:
     def _of_region(self, region: Region) -> dict[str, Check]:
         plan, dns = self._built.plan, self._built.dns
         hosts = {plan.zone_host[zone] for zone in region.zones}
-        return {
-            "dns_moved": lambda: not hosts & set(dns.lookup(plan.api_name)),
-            "edge_moved": lambda: not hosts & set(self._links.edge_addresses),
-        }
+
+        def edge_moved() -> bool:
+            known = set(
+                self._links.edge_addresses
+            )  # empty until the edge was asked, and while it knows no answer
+            return bool(known) and not hosts & known
+
+        return {"dns_moved": lambda: not hosts & set(dns.lookup(plan.api_name)), "edge_moved": edge_moved}
 
     def _zone_out_of_dns(self, zone: str) -> Check:
         plan, dns = self._built.plan, self._built.dns

@@ -227,7 +227,9 @@ class System:
             raise InputError(tuple(Problem(problem) for problem in problems if problem))
         for name in chosen:
             self.built.regions[name].workforce.scale(desired)
-        return {"desired": dict.fromkeys(chosen, desired)}
+        policies = [self.built.regions[name].group.behaviour.scale for name in chosen]
+        tracked = any(policy and (policy.cpu_pct or policy.rps_per_node) for policy in policies)
+        return {"desired": dict.fromkeys(chosen, desired), "tracked": tracked}
 
     def _scale_problem(self, region: str, desired: int) -> str:
         if region not in self.built.regions:

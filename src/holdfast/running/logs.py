@@ -46,21 +46,23 @@ def show_logs(directory: Path | None, name: str | None, *, follow: bool, last: i
     paths = _matching(folder, name)
     for path in paths:
         for line in _tail(path, last):
-            click.echo(_prefixed(path, line, len(paths) > 1))
+            click.echo(_prefixed(path, line, several=len(paths) > 1))
     offsets = {path: path.stat().st_size for path in paths}
     while follow:
         time.sleep(POLL_S)
-        for path in _matching(folder, name):
+        paths = _matching(folder, name)
+        for path in paths:
             for line in _new_lines(path, offsets):
-                click.echo(_prefixed(path, line, alone=False))
+                click.echo(_prefixed(path, line, several=len(paths) > 1))
 
 
 def _matching(folder: Path, name: str | None) -> list[Path]:
     paths = sorted(folder.glob("*.log"))
     wanted = [path for path in paths if name is None or path.stem.endswith(name.replace("/", "_"))]
     if not wanted:
-        known = ", ".join(path.stem for path in paths) or "none yet"
-        raise InputError((Problem(f"no log of {name}"),), hint=f"there are: {known}")
+        known = ", ".join(path.stem for path in paths)
+        problem = Problem(f"no log of {name}" if paths else "no logs yet")
+        raise InputError((problem,), hint=f"there are: {known}" if known else None)
     return wanted
 
 
@@ -78,5 +80,5 @@ def _new_lines(path: Path, offsets: dict[Path, int]) -> Iterator[str]:
                 yield raw.decode(errors="replace").rstrip("\n")
 
 
-def _prefixed(path: Path, line: str, alone: bool) -> str:
-    return f"{path.stem} | {line}" if alone else line
+def _prefixed(path: Path, line: str, *, several: bool) -> str:
+    return f"{path.stem} | {line}" if several else line

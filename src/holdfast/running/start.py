@@ -193,7 +193,9 @@ def ready_text(answer: Mapping[str, Any]) -> str:
     if answer["speed"] != 1:
         lines.append(f"speed {answer['speed']:g}: launches and scaling run that much faster than on AWS")
     if "edge" in urls:
-        lines.append(f"  edge      {urls['edge_http']}   {urls['edge']} (curl --cacert {os.path.relpath(answer['ca'])})")
+        lines.append(
+            f"  edge      {urls['edge_http']}   {urls['edge']} (curl --cacert {os.path.relpath(answer['ca'])})"
+        )
     lines += [f"  gateway   {url}   {region}" for region, url in urls["gateways"].items()]
     lines.append(f"  dns       {urls['dns']}   {urls['api_name']}")
     lines.append(
