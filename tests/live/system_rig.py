@@ -89,8 +89,9 @@ def up(folder: Path, *options: str) -> Iterator[Running]:
     """Start the system of ``folder``, stop it at the end, and see that nothing is left."""
     answer = as_json(holdfast("up", "--detach", "--json", *ANY_PORTS, *options, cwd=folder))
     system = Running(folder, answer)
-    pids = system.pids()
+    pids: set[int] = set()
     try:
+        pids |= system.pids()
         yield system
     finally:
         with contextlib.suppress(Exception):

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from holdfast import facts
 from holdfast.errors import EnvironmentProblem
-from holdfast.local import certs, disk
+from holdfast.local import certs, disk, inotify
 from holdfast.local import plan as plans
 from holdfast.local.addresses import claim, free_port_on_all
 from holdfast.local.balancers import Balancers
@@ -122,6 +122,8 @@ async def build(topology: Topology, project: str, wishes: Wishes, stack: AsyncEx
     Raises:
         EnvironmentProblem: something on this machine is in the way; says what and what to do.
     """
+    zones = sum(len(topology.zones[region]) for region in topology.regions)
+    inotify.require(inotify.PER_ZONE_PROXY * zones + inotify.PER_EDGE * len(topology.of_role(Role.CDN)))
     run = RunDir.create(Path(project))
     stack.callback(run.close)
     with disk.writing(run.root):

@@ -54,6 +54,9 @@ class FaultLog:
 
     def record(self, operation: str, target: Target, t: float, expected: tuple[Expectation, ...]) -> Fault:
         """Remember a fault that was injected at ``t``."""
+        for earlier in self._faults.values():
+            if operation == "resume" and earlier.target == target:
+                earlier.watch.clear()  # healed: what would follow it now is not its doing
         fault = Fault(f"f{next(self._ids)}", operation, target, t, expected, {})
         self._faults[fault.id] = fault
         return fault
