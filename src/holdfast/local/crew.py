@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -64,6 +64,7 @@ class Crew:
         self._launches: dict[str, asyncio.Task[None]] = {}
         self._loop_task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
+        self._unpublished = False
 
     # ------------------------------------------------------------------ life
 
@@ -84,6 +85,8 @@ class Crew:
             self.fleet.health(self._setup.balancer.seen())
             for action in self.fleet.tick(time.time()):
                 self._do(action)
+            if self._unpublished:
+                self._publish()
             try:
                 await asyncio.wait_for(self._wake.wait(), TICK_S)
             except TimeoutError:
@@ -96,6 +99,8 @@ class Crew:
     def exited(self, node_id: str, reason: str) -> None:
         """The supervisor saw the process of ``node_id`` end."""
         self.fleet.exited(node_id, reason, time.time())
+        if node_id not in self.fleet.replicas:
+            self._forget(node_id)
         self._wake.set()
 
     # ------------------------------------------------------------------ commands
@@ -168,15 +173,34 @@ class Crew:
             case Stop():
                 self._spawn(self._stop(action))
             case Publish():
-                self._setup.balancer.publish(self._targets())
+                self._publish()
             case Note():
                 self._setup.emit(Event(time.time(), action.kind, action.subject, action.message))
 
-    def _spawn(self, coroutine: object) -> asyncio.Task[None]:
-        task: asyncio.Task[None] = asyncio.ensure_future(coroutine)  # type: ignore[call-overload]
+    def _publish(self) -> None:
+        """Tell the balancer nodes. With a full disk they keep the old targets; it is tried again at every tick."""
+        try:
+            self._setup.balancer.publish(self._targets())
+            self._unpublished = False
+        except OSError as error:
+            if not self._unpublished:
+                self._emit("disk", f"cannot tell the balancer its targets: {error.strerror}")
+            self._unpublished = True
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
         return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """What nobody foresaw must not pass in silence."""
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            self._emit("error", f"{type(error).__name__}: {error}")
+
+    def _emit(self, kind: str, message: str) -> None:
+        self._setup.emit(Event(time.time(), kind, self.fleet.group.id, message))
 
     def _targets(self) -> tuple[Target, ...]:
         return tuple(
@@ -191,10 +215,10 @@ class Crew:
         self.fleet.starting(node_id, time.time())
         host = workers.listens_on(self._setup.app, self._setup.zone_host[launch.node.zone or ""])
         release = self._releases[launch.release]
-        placement = workers.Placement(
-            self.fleet.group, launch.node, host, free_port(host), release, self._setup.idle_s
-        )
         try:
+            placement = workers.Placement(
+                self.fleet.group, launch.node, host, free_port(host), release, self._setup.idle_s
+            )
             await self._setup.supervisor.start(workers.spec(self._setup.app, placement, self._setup.logs))
             await self._setup.supervisor.wait_ready(node_id, workers.START_TIMEOUT_S)
         except HoldfastError as error:
@@ -215,6 +239,11 @@ class Crew:
         self._kill_process(stop.node_id)
         self.fleet.exited(stop.node_id, "stopped", time.time())
         self._wake.set()
+
+    def _forget(self, node_id: str) -> None:
+        """Names are never used twice, so the list of processes would grow with every replacement."""
+        with contextlib.suppress(HoldfastError):
+            self._setup.supervisor.forget(node_id)
 
     def _kill_process(self, node_id: str) -> None:
         """SIGKILL, if there is a process of that name."""

@@ -64,8 +64,8 @@ class Links:
     def _push(self, state: State) -> None:
         edge = self._built.plan.edge
         if edge is not None and state != self._edge_state:
-            self._edge_state = state
             xds.write(self._built.plan.edge_folder, edges.update(edge, state))
+            self._edge_state = state
 
     def invalidate(self) -> None:
         """Serve nothing from the edge's cache that was stored until now."""

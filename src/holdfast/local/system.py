@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -182,7 +183,8 @@ class System:
                 seconds = fault.measured[milestone]
                 message = f"{fault.operation} {fault.target.id}: {milestone} after {seconds:.1f} s"
                 self.built.emit(Event(time.time(), "measured", fault.target.id, message, {"fault": fault.id}))
-            self.acts.links.follow_dns()
+            with contextlib.suppress(OSError):  # a full disk; the next look writes it
+                self.acts.links.follow_dns()
             if self.faults.watching:
                 await self.acts.links.look_at_edge()
             if (now := time.monotonic()) >= due:
