@@ -10,7 +10,7 @@ from pathlib import Path
 
 from holdfast.local.envoy import xds, zone
 from holdfast.local.envoy.admin import Admin, Counters, ProxyGone, TargetState
-from holdfast.local.envoy.zone import Fault, Target, ZoneProxy
+from holdfast.local.envoy.zone import Target, ZoneProxy
 from holdfast.local.fleet import NodeHealth
 from holdfast.local.usage import Served
 
@@ -61,10 +61,6 @@ class Balancers:
         """Register exactly these targets with every balancer node, also with one that is down now."""
         for name, proxy in self._proxies.items():
             xds.write(self._folder[name], zone.endpoints(proxy, targets))
-
-    def inject(self, name: str, fault: Fault | None) -> None:
-        """Make one zone's proxy abort or delay requests; ``None`` heals it."""
-        xds.write(self._folder[name], zone.faults(self._proxies[name], fault))
 
     def share_throttle(self, live: int) -> None:
         """Divide the region's request rate limit between ``live`` proxies."""
